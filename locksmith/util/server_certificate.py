@@ -58,6 +58,9 @@ class ServerCertificate:
 
     def _ask_clients(self, context: ssl.SSLContext, cafile: Path) -> None:
         context.verify_mode = ssl.CERT_OPTIONAL
+        # A session that is resumed shows a certificate that nothing verifies anew: it may have expired meanwhile.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
         try:
             context.load_verify_locations(cafile)
             if not context.cert_store_stats()["x509_ca"]:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import shutil
 import ssl
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,26 @@ async def test_a_revoked_client_certificate_gets_no_answer(authority, settings, 
             await site.ask()
         site.trusting = trusting(authority, good)
         assert await site.ask() == (200, {})
+
+
+def test_no_session_is_resumed_without_a_look_at_the_clients_certificate(authority, settings, tmp_path):
+    context = tls_of(replace(settings, client_cafile=tmp_path / "clients.pem"))()
+    client = trusting(authority, authority.issue("client"))
+    first = _handshake(context, client)
+    assert not _handshake(context, client, first.session).session_reused
+
+
+def _handshake(context, client, session=None):
+    """Have both sides shake hands in memory, and give the client's."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = context.wrap_bio(to_server, to_client, server_side=True)
+    theirs = client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
+    for side in (theirs, ours, theirs, ours):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    ours.write(b"x")
+    assert theirs.read(1) == b"x"
+    return theirs
 
 
 async def test_handshakes_that_never_end_keep_no_client_out(authority, settings, monkeypatch):
