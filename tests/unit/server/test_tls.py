@@ -145,6 +145,23 @@ def _handshake(context, client, session=None):
     return theirs
 
 
+@pytest.mark.parametrize("left", ["", "half a certif", None], ids=["empty", "broken", "removed"])
+async def test_without_usable_cas_no_certificate_of_a_client_counts(authority, settings, tmp_path, left, caplog):
+    cafile = tmp_path / "clients.pem"
+    settings = replace(settings, client_cafile=cafile)
+    groups = {"web": ServedGroup(certificates=True)}
+    async with site_of(FewSlots(), groups, tls_of(settings)) as site:
+        site.trusting = trusting(authority, authority.issue("client"))
+        assert await site.ask() == (200, {})
+        cafile.unlink()
+        if left is not None:
+            cafile.write_text(left)
+        assert (await site.ask())[0] == 403
+        assert "no certificate of a client counts" in caplog.text
+        shutil.copy(authority.cert, cafile)
+        assert await site.ask() == (200, {})
+
+
 async def test_handshakes_that_never_end_keep_no_client_out(authority, settings, monkeypatch):
     monkeypatch.setattr(door, "REQUEST_LIMIT", 0.5)
     monkeypatch.setattr(door, "SWEEP", 0.05)
