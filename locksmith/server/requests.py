@@ -1,24 +1,20 @@
 """The requests of FleetLock's clients: each is read, or refused with a sentence. Pure."""
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from locksmith.server.answers import Answer, bad_request
+from locksmith.util.client_ids import id_problem
 from locksmith.util.jsonread import BadJsonError, load_record, read
 
 PROTOCOL_HEADER: Final = "fleet-lock-protocol"
 LARGEST_BODY: Final = 64 * 1024
 """Bytes."""
-LONGEST_ID: Final = 255
-"""Characters."""
 LONGEST_GROUP: Final = 200
 
 _GROUP = re.compile(rf"[a-zA-Z0-9.-]{{1,{LONGEST_GROUP}}}")
-_NOT_IN_AN_ID = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Categories of characters that forge a line or reverse a text where an id is shown, or are none."""
 
 TOO_LARGE: Final = bad_request(f"the body has more than the {LARGEST_BODY} bytes that are read", 413, unread=True)
 TOO_SLOW: Final = bad_request("the body did not come in time", 408, unread=True)
@@ -74,7 +70,7 @@ def parse_body(raw: bytes) -> Call | Answer:
         client, group = _text(params, "id"), _text(params, "group")
     except BadJsonError as error:
         return bad_request(f"the body cannot be read: {error}")
-    problem = _client_problem(client) or _group_problem(group)
+    problem = id_problem(client) or _group_problem(group)
     return bad_request(problem) if problem else Call(group, client)
 
 
@@ -83,18 +79,6 @@ def _text(params: dict[str, Any], name: str) -> str:
         return read(params, name, str)
     except BadJsonError as error:
         raise BadJsonError(f"in client_params, {error}") from None
-
-
-def _client_problem(client: str) -> str:
-    if not client.strip():
-        return "the client's id is empty"
-    if len(client) > LONGEST_ID:
-        return f"the client's id has {len(client)} characters, and at most {LONGEST_ID} are taken"
-    if any(unicodedata.category(character) in _NOT_IN_AN_ID for character in client):
-        return "the client's id has control characters, or others that cannot be shown, in it"
-    if client != client.strip():
-        return "the client's id begins or ends with a space"
-    return ""
 
 
 def _group_problem(group: str) -> str:
