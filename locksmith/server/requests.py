@@ -56,8 +56,8 @@ def _header_problem(found: Mapping[str, list[str]]) -> str:
         return f"the header `{PROTOCOL_HEADER}: true` is missing: only FleetLock clients are served"
     if protocol != ["true"]:
         return f"the header {PROTOCOL_HEADER} must be there once, as `true`"
-    if encodings := [value for value in found.get("content-encoding", []) if value.lower() != "identity"]:
-        return f"the body must not be compressed, and Content-Encoding is {encodings[0]!r:.40}"
+    if any(value.lower() != "identity" for value in found.get("content-encoding", [])):
+        return "the body must not be compressed, and Content-Encoding says that it is"
     return ""
 
 
@@ -69,7 +69,9 @@ def parse_body(raw: bytes) -> Call | Answer:
         params = read(load_record(raw, LARGEST_BODY), "client_params", dict)
         client, group = _text(params, "id"), _text(params, "group")
     except BadJsonError as error:
-        return bad_request(f"the body cannot be read: {error}")
+        # Its own words would tell a stranger which are secrets: they are left out of each text.
+        said = "a field appears twice" if str(error).endswith("appears twice") else str(error)
+        return bad_request(f"the body cannot be read: {said}")
     problem = id_problem(client) or _group_problem(group)
     return bad_request(problem) if problem else Call(group, client)
 
@@ -84,7 +86,7 @@ def _text(params: dict[str, Any], name: str) -> str:
 def _group_problem(group: str) -> str:
     if not _GROUP.fullmatch(group) or group in {".", ".."}:
         return (
-            f"the group {group!r:.80} is none: a name has at most {LONGEST_GROUP} of the characters "
+            f"the name of the group cannot be one: it has at most {LONGEST_GROUP} of the characters "
             "a-z, A-Z, 0-9, . and -"
         )
     return ""
