@@ -57,7 +57,8 @@ def secret_in(header: str) -> str:
 def refuse_place(call: Call, group: ServedGroup | None, caller: Caller) -> Answer | None:
     """Refuse a group that is not served, an address or a missing certificate; None: they are right.
 
-    No answer to a stranger has its own words in it: secrets are left out of each text, so a right guess would be seen.
+    No answer to an untrusted sender has its own words in it: secrets are left out of each text, so a right guess would
+    be seen.
     """
     if group is None:
         return unauthorized("this group is not served here: [server.groups] does not have it")

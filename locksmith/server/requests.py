@@ -69,7 +69,7 @@ def parse_body(raw: bytes) -> Call | Answer:
         params = read(load_record(raw, LARGEST_BODY), "client_params", dict)
         client, group = _text(params, "id"), _text(params, "group")
     except BadJsonError as error:
-        # Its own words would tell a stranger which are secrets: they are left out of each text.
+        # Its own words would tell an untrusted sender which are secrets: they are left out of each text.
         said = "a field appears twice" if str(error).endswith("appears twice") else str(error)
         return bad_request(f"the body cannot be read: {said}")
     problem = id_problem(client) or _group_problem(group)

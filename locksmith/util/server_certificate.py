@@ -66,7 +66,7 @@ class ServerCertificate:
 
     def _ask_clients(self, context: ssl.SSLContext, cafile: Path) -> None:
         context.verify_mode = ssl.CERT_OPTIONAL
-        # A session that is resumed shows a certificate that nothing verifies anew: it may have expired meanwhile.
+        # A session that is resumed shows a certificate that nothing verifies again: it may have expired meanwhile.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET
         try:
