@@ -81,15 +81,13 @@ class Admission:
         rules: GroupRules,
         mark: Watermark | None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        *,
-        seen: Unchanged | None = None,
     ) -> None:
         self.rules = rules
         self._store = store
         self._group = group
         self._mark = mark
         self._clock = clock
-        self._unchanged = seen or Unchanged()
+        self._unchanged = Unchanged()
 
     def keys(self, holder: str) -> list[str]:
         """Name the keys to read together with the semaphore, and after it."""

@@ -9,7 +9,6 @@ from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
-from locksmith.lock.unchanged import Unchanged
 from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Expecting, Store
@@ -47,13 +46,11 @@ def lock_on(
     *,
     clock: Callable[[], datetime],
     limit: float,
-    seen: Unchanged,
 ) -> QueuedLock:
     """Make the lock of a group for one call of a FleetLock client, on a store that all calls share.
 
     `settings` are those of the store, for the check of the other keyspace (None: there is no other). No attempt begins
-    after `limit` seconds. `seen` is for how long all calls have seen what is in the store. It is not to be closed: the
-    client's place stays.
+    after `limit` seconds. It is not to be closed: the client's place stays.
     """
 
     async def guard() -> None:
@@ -61,7 +58,7 @@ def lock_on(
             await refuse_if_v2_in_use(settings, group)
 
     checks = settings is not None and settings.api == V3
-    lock = RebootLock(store, group, guard=guard if checks else None, rules=rules, clock=clock, limit=limit, seen=seen)
+    lock = RebootLock(store, group, guard=guard if checks else None, rules=rules, clock=clock, limit=limit)
     return QueuedLock(lock, Queue(store, group, ttl=POLLED_TTL, halt_after=rules.halt_after))
 
 

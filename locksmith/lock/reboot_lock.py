@@ -33,7 +33,6 @@ from locksmith.lock.records.event import HELD, about
 from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.releasing import Release, Released
 from locksmith.lock.take import Take
-from locksmith.lock.unchanged import Unchanged
 from locksmith.store.meter import Meter
 from locksmith.store.protocol import Also, Change, Check, Delete, Entry, Put, Reading, Store, any_change
 
@@ -57,10 +56,9 @@ class RebootLock:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
         mark: Watermark | None = None,
-        seen: Unchanged | None = None,
     ) -> None:
         self.guarded = Guarded(store, group, rng=rng, limit=limit, meter=meter, clock=clock)
-        self._admission = Admission(store, group, rules, mark, clock, seen=seen)
+        self._admission = Admission(store, group, rules, mark, clock)
         self._own = OwnClaim(self.guarded, self._admission)
         self._take = Take(self.guarded, self._own, self._admission, guard)
 

@@ -1,7 +1,7 @@
 """The rules of FleetLock on the lock: what `pre-reboot` and `steady-state` of a client do to its group's semaphore.
 
 Each call reads from the store what is known of the client (lock/client_cycle.py), and goes on from there. Nothing is
-remembered of it here between two calls, so any server may get the next one. All writes are those of the lock.
+remembered here between two calls, so any server may get the next one. All writes are those of the lock.
 """
 
 import asyncio
@@ -26,7 +26,6 @@ from locksmith.lock.errors import OtherMachineError, OtherServerError, PlaceGone
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
-from locksmith.lock.unchanged import Unchanged
 from locksmith.server.busy import BusySlots
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.hooks import ClientHooks, HookPrograms
@@ -78,7 +77,6 @@ class Desk:
         self._guarded_by = None if store else config.store
         self._store = store or open_store(config.store, observer=Expecting(str))
         self._turns = Turns()
-        self._seen = Unchanged()
         self._names = ClientNames(self._store)
         self._busy = BusySlots(self._store, local_clock())
         programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), paths.server_run)
@@ -196,9 +194,7 @@ class Desk:
         return GroupWindows(self._store, served.window_sets, window.known, window.least)
 
     def _lock(self, group: str) -> QueuedLock:
-        return lock_on(
-            self._store, group, self._rules, self._guarded_by, clock=self._clock, limit=RETRY_LIMIT, seen=self._seen
-        )
+        return lock_on(self._store, group, self._rules, self._guarded_by, clock=self._clock, limit=RETRY_LIMIT)
 
 
 def _explained(client: str, error: Exception) -> Refusal | None:

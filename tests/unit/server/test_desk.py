@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -610,25 +609,5 @@ def test_a_client_near_the_front_has_a_slot_that_is_free_in_a_moment_in_the_same
         assert await desk.steady_state(G, "c3") is None
         assert fleet.keys == []
         assert fleet.server._watches == {}
-
-    play(story)
-
-
-def test_a_client_whose_presence_has_no_lease_is_lost_all_the_same():
-    async def story(fleet):
-        desk = fleet.desk()
-        await fleet.admin.set_max(2)
-        assert await desk.pre_reboot(G, "c1") is None
-        # A copied keyspace has no leases: nothing of it ends by itself.
-        fleet.server._deadlines.clear()
-        fleet.server._bound.clear()
-        fleet.server._entries.update({key: replace(one, lease=0) for key, one in fleet.server._entries.items()})
-        refusal, asked = None, 0.0
-        while refusal is None and asked < 3600:
-            await asyncio.sleep(POLL)
-            asked += POLL
-            refusal = await desk.pre_reboot(G, "c2")
-            assert await desk.steady_state(G, "c2") is None
-        assert (kind(refusal), "c1 is lost" in refusal.sentence) == ("halted", True)
 
     play(story)
