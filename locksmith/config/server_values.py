@@ -33,6 +33,9 @@ def _group(name: str, fields: object) -> ServedGroup:
             read[attribute] = reader(value)
         except ValueError as error:
             raise ValueError(f"has {name}.{field}, which {error}") from None
+        if field in _RULES and not read[attribute]:
+            # Where a variable of a template is not set, a rule would be left out without a word.
+            raise ValueError(f"has {name}.{field}, which is empty: leave it out if it is not to be asked for")
     group = ServedGroup(**read)
     if not (group.clients or group.password_file or group.certificates):
         raise ValueError(
@@ -82,5 +85,8 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "window-sets": ("window_sets", TEXTS.typed),
 }
 """Each key of a group, the attribute that it is, and its reader."""
+
+_RULES: Final = {"clients", "password-file"}
+"""Those that say who the clients are, and may not be empty."""
 
 GROUPS = Kind(_groups, _no_text)

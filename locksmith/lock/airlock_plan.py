@@ -11,6 +11,7 @@ from locksmith.lock.records import airlock, semaphore
 from locksmith.lock.records.airlock import AirlockSemaphore, TakenOver
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import Entry, Reading
+from locksmith.util.client_ids import id_problem
 from locksmith.util.commands import with_group
 from locksmith.util.words import named
 
@@ -144,6 +145,11 @@ def _problem_there(found: AirlockSemaphore, terms: Terms, key: str) -> str:
         return (
             f"{key} has {len(found.holders)} holders and {found.slots} slots, so more machines may be down than it "
             f"allows: wait until airlock has released slots, or correct it ({named(found.holders)})"
+        )
+    if refused := [one for one in found.holders if terms.holders and id_problem(one)]:
+        return (
+            f"locksmith-server refuses the id of the holder {refused[0]!r:.80}, so its slot could never be released: "
+            f"{id_problem(refused[0])}. Release it at airlock, or use --without-holders while no machine is down"
         )
     return ""
 

@@ -136,7 +136,7 @@ class RebootLock:
     async def note_hooks(self, claim: Claim, hooks: str) -> Claim | None:
         """Write into the record of this claim how far its hooks are, and give the record; None: it holds no slot.
 
-        A record past its point of no return stays as it is.
+        A record past its point of no return changes only as `Claim.with_hooks` says.
         """
         return await self.guarded.retry.run(lambda: self._note(claim, lambda was: was.with_hooks(hooks)))
 

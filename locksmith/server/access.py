@@ -55,9 +55,13 @@ def secret_in(header: str) -> str:
 
 
 def refuse_place(call: Call, group: ServedGroup | None, caller: Caller) -> Answer | None:
-    """Refuse a group that is not served, an address or a missing certificate; None: they are right."""
+    """Refuse a group that is not served, an address or a missing certificate; None: they are right.
+
+    No answer to an untrusted sender has its own words in it: secrets are left out of each text, so a right guess would
+    be seen.
+    """
     if group is None:
-        return unauthorized(f"the group {call.group} is not served here: there is no [server.groups.{call.group}]")
+        return unauthorized("this group is not served here: [server.groups] does not have it")
     if group.clients and not _is_in(group, caller.address):
         return unauthorized(f"{caller.address} is not among the clients of the group {call.group}")
     if group.certificates and not caller.certificate:

@@ -80,9 +80,7 @@ async def _no_such(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:  # noqa: PLR2004 - Method Not Allowed
         allow = (getattr(error, "headers", None) or {}).get("Allow", "POST")
-        return _Reply(
-            request, bad_request(f"the method is {allow}, not {request.method}", 405, {"Allow": allow}, unread=True)
-        )
+        return _Reply(request, bad_request(f"the method must be {allow}", 405, {"Allow": allow}, unread=True))
     here = "this server has POST v1/pre-reboot, POST v1/steady-state and GET healthz"
     return _Reply(request, bad_request(f"there is no such path: {here}", 404, unread=True))
 
@@ -145,7 +143,8 @@ class _Calls:
         if problem is not None and problem.refusal is not None:
             limit = self._told[call.group if group else ""]
             if limit.allows(time.monotonic()):
-                log.warning("refused: %s, from %s: %s", call.client, caller.address, problem.refusal.sentence)
+                said = problem.refusal.sentence
+                log.warning("refused: %s of %s, from %s: %s", call.client, call.group, caller.address, said)
         return problem
 
     async def _within_limit(self, rule: Rule, call: Call) -> Refusal | None:

@@ -14,7 +14,7 @@ from locksmith.lock.client_cycle import Cycle
 from locksmith.lock.denials import binds_every_machine
 from locksmith.lock.errors import OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
-from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, Claim
+from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, HOOKS_UNDONE, Claim
 from locksmith.server.hooks import PRE_REBOOT, STEADY_STATE, ClientHooks
 from locksmith.store.protocol import Entry, Store, remove
 
@@ -84,9 +84,12 @@ class ClientSlots:
 
     async def prepare(self, claim: Claim) -> str:
         """Have the hooks of a client with a slot run, once; gives why it is to wait for them; empty: they are done."""
-        if claim.state == COMMITTED or claim.hooks == HOOKS_DONE:
+        undone = claim.hooks == HOOKS_UNDONE
+        if claim.hooks == HOOKS_DONE or (claim.state == COMMITTED and not undone):
             return ""
         if not self._hooks.wanted(PRE_REBOOT):
+            if undone:  # there were none before its reboot
+                return ""
             return f"the hooks of {claim.holder} have begun on another server, and here are none" if claim.hooks else ""
         await self.show(claim)
         return await self._hooks.alone(self._group, claim.holder, PRE_REBOOT, partial(self._prepare, claim))
@@ -161,7 +164,8 @@ class ClientSlots:
         held = (await self.read(claim.holder)).held
         if held is None or held.nonce != claim.nonce:
             raise OtherServerError(f"the slot of {claim.holder} was released meanwhile")
-        if held.state != COMMITTED and held.hooks != HOOKS_DONE:
+        undone = held.hooks == HOOKS_UNDONE and self._hooks.wanted(PRE_REBOOT)
+        if undone or (held.state != COMMITTED and held.hooks != HOOKS_DONE):
             raise OtherServerError(f"the hooks of {claim.holder} are to run again")
         return held
 
@@ -170,12 +174,19 @@ class ClientSlots:
         noted = await self._open_lock().lock.note_hooks(claim, HOOKS_BEGUN)
         return noted if noted is not None and noted.state != COMMITTED else None
 
+    async def _note_undone(self, claim: Claim) -> Claim | None:
+        """Write that hooks are undone after a reboot. None: it has no slot, or was committed once more."""
+        noted: Claim | None = claim
+        if self._hooks.wanted(STEADY_STATE):
+            noted = await self._open_lock().lock.note_hooks(claim, HOOKS_UNDONE)
+        return noted if noted is not None and noted.commits == claim.commits else None
+
     async def _prepare(self, claim: Claim) -> str:
         """Run the hooks before a reboot; where they fail, undo them, and release the slot."""
         held = (await self.read(claim.holder)).held
         if held is None or held.nonce != claim.nonce or held.hooks == HOOKS_DONE:
             return ""  # another server was faster; the commit tells whether the slot is still there
-        if await self._begin(claim) is None:
+        if held.hooks != HOOKS_UNDONE and await self._begin(claim) is None:
             return ""
         failed = await self._hooks.run(self._group, claim, PRE_REBOOT)
         if not failed and await self._open_lock().lock.note_hooks(claim, HOOKS_DONE) is not None:
@@ -190,9 +201,12 @@ class ClientSlots:
         held = (await self.read(claim.holder)).held
         if held is not None and held.nonce != claim.nonce:
             return ""
-        if held is not None and not rebooted and (held := await self._begin(claim)) is None:
-            # Not a success: its client would not call again, and would be lost.
-            return f"{claim.holder} was allowed to reboot, or was released, meanwhile: call again"
+        if held is not None:
+            undone = await (self._note_undone(claim) if rebooted else self._begin(claim))
+            if undone is None:
+                # Not a success: its client would not call again, and would be lost.
+                return f"{claim.holder} was allowed to reboot, or was released, meanwhile: call again"
+            held = undone
         failed = await self._hooks.run(self._group, claim, STEADY_STATE) if self._hooks.wanted(STEADY_STATE) else ""
         if failed:
             log.warning("%s (%s) in group %r keeps its slot: %s", claim.hostname, claim.holder, self._group, failed)

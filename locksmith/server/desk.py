@@ -37,13 +37,12 @@ from locksmith.server.turns import TooManyCallsError, Turns
 from locksmith.server.windows import GroupWindows
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting, Store
+from locksmith.util.client_ids import LARGEST_ID
 
 log = logging.getLogger(__name__)
 
 LIMIT = 30.0
 """Seconds within which each call ends."""
-LONGEST_ID = 256
-"""Bytes of a client's id: each holder's is in the semaphore."""
 RETRY_LIMIT = 15.0
 """Seconds after which the lock begins no further attempt in a call."""
 ROUNDS = 5
@@ -107,8 +106,8 @@ class Desk:
     async def _answer(self, group: str, client: str, act: _Act) -> Refusal | None:
         if group not in self._settings.groups:
             return refusal(RefusalKind.UNAUTHORIZED, f"the group {group!r} is not served here")
-        if not (client.isprintable() and 0 < len(client.encode()) <= LONGEST_ID):
-            return refusal(RefusalKind.BAD_REQUEST, f"an id must be of 1 to {LONGEST_ID} bytes that can be printed")
+        if not (client.isprintable() and 0 < len(client.encode()) <= LARGEST_ID):
+            return refusal(RefusalKind.BAD_REQUEST, f"an id must be of 1 to {LARGEST_ID} bytes that can be printed")
         try:
             async with asyncio.timeout(LIMIT), self._turns.turn((group, client)):
                 return await self._act(group, client, act)

@@ -15,7 +15,8 @@ class ServerCertificate:
     """Gives the TLS context for the next connection; `OSError`: the files cannot be used.
 
     `port` names the port in the log, and `unit` the unit that a renewed credential needs restarted. With
-    `client_cafile` a client may show a certificate. If these CAs have not signed it, its handshake fails.
+    `client_cafile` a client may show a certificate. If these CAs have not signed it, its handshake fails. If the file
+    cannot be used any more, no certificate counts: an operator who empties or removes it wants that.
     """
 
     def __init__(
@@ -30,9 +31,10 @@ class ServerCertificate:
         self._certfile, self._keyfile, self._client_cafile = certfile, keyfile, client_cafile
         self._port, self._unit = port, unit
         self._certificate: Certificate | None = None
-        self._told = False
+        self._told = self._begun = False
         files = (certfile, keyfile, client_cafile) if client_cafile else (certfile, keyfile)
         self._context = FollowedContext(files, self._load)
+        self._begun = True
         self._tell()
 
     def context(self) -> ssl.SSLContext:
@@ -52,12 +54,21 @@ class ServerCertificate:
         except ValueError:
             self._certificate = None
         if self._client_cafile:
-            self._ask_clients(context, self._client_cafile)
+            try:
+                self._ask_clients(context, self._client_cafile)
+            except OSError as error:
+                if not self._begun:
+                    raise
+                context.verify_mode = ssl.CERT_NONE
+                log.warning("no certificate of a client counts: %s", error)
         self._told = False
         return context
 
     def _ask_clients(self, context: ssl.SSLContext, cafile: Path) -> None:
         context.verify_mode = ssl.CERT_OPTIONAL
+        # A session that is resumed shows a certificate that nothing verifies again: it may have expired meanwhile.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
         try:
             context.load_verify_locations(cafile)
             if not context.cert_store_stats()["x509_ca"]:
@@ -66,6 +77,8 @@ class ServerCertificate:
                 context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         except ssl.SSLError:
             raise OSError(f"the file {cafile} of the clients' CAs cannot be used: not in PEM format") from None
+        except FileNotFoundError as error:
+            raise OSError(f"the file {cafile} of the clients' CAs cannot be used: {error.strerror}") from None
 
     def _tell(self) -> None:
         """Log once that clients refuse the certificate: Prometheus shows only that the target is down."""

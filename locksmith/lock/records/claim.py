@@ -54,6 +54,8 @@ FAILED = "failed"
 """It has rebooted, and the update is not there: rolled back, or wanted as before."""
 HOOKS_BEGUN, HOOKS_DONE = "begun", "done"
 """How far the hooks of a FleetLock client are: `fleetlock-pre-reboot.d` has begun, or has ended well."""
+HOOKS_UNDONE = "undone"
+"""`fleetlock-steady-state.d` has begun for a client past its point of no return: without them, it is not prepared."""
 WENT_WRONG = {UNHEALTHY, FAILED}
 """A reboot that went wrong, as the machine itself says; `failure` says why."""
 
@@ -103,8 +105,9 @@ class Claim:
         return replace(self, state=COMMITTED, commits=self.commits + 1)
 
     def with_hooks(self, hooks: str) -> "Claim":
-        """Give the same claim with how far its hooks are, unless it is past the point of no return."""
-        return self if self.state == COMMITTED else replace(self, hooks=hooks)
+        """Give the same claim with how far its hooks are; past the point of no return, undone, and then done again."""
+        again = hooks == HOOKS_UNDONE or (hooks == HOOKS_DONE and self.hooks == HOOKS_UNDONE)
+        return replace(self, hooks=hooks) if self.state != COMMITTED or again else self
 
     def gone_wrong(self, state: str, failure: str) -> "Claim":
         """Give the same claim with what went wrong."""

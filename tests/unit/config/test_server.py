@@ -87,8 +87,8 @@ def test_a_drop_in_replaces_a_group_by_its_name(paths):
         ("groups = {a = 3}", "server.groups must have a table for 'a', not a whole number"),
         ("[server.groups.a]", "server.groups has the group 'a' without a rule that says who its clients are"),
         ("[server.groups.a]\ncertificates = false", "server.groups has the group 'a' without a rule"),
-        ("[server.groups.a]\nclients = []", "server.groups has the group 'a' without a rule"),
-        ("[server.groups.a]\npassword-file = ''", "server.groups has the group 'a' without a rule"),
+        ("[server.groups.a]\nclients = []", "server.groups has a.clients, which is empty"),
+        ("[server.groups.a]\npassword-file = ''", "server.groups has a.password-file, which is empty"),
         (f"[server.groups.'a b']\n{ANY}", "server.groups has the group 'a b', which no FleetLock client can be in"),
         (f"[server.groups.'']\n{ANY}", "server.groups has the group '', which no FleetLock client can be in"),
         (f"[server.groups.'..']\n{ANY}", "server.groups has the group '..', which cannot be used"),
@@ -153,3 +153,9 @@ def test_a_clock_that_is_not_asked_for_is_warned_of(paths):
     paths.config.write_text(f"[window]\nrequire-synced-clock = true\n[server.groups.a]\n{ANY}")
     [said] = load_server(paths, {}, Problems()).cautions
     assert "does not obey window.require-synced-clock" in said
+
+
+@pytest.mark.parametrize("rule", ["password-file = ''", "clients = []"])
+def test_a_rule_that_is_empty_is_refused(paths, rule):
+    other = ANY if "clients" not in rule else "password-file = '/x'"
+    assert "which is empty: leave it out" in problems_of(paths, f"[server.groups.a]\n{rule}\n{other}")[0]

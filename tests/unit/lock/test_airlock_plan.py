@@ -1,5 +1,6 @@
 """What an import from airlock would do, case by case."""
 
+import json
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from locksmith.lock.airlock_plan import Outcome, Readings, Terms, plan, refuse_n
 from locksmith.lock.records import airlock, keys, semaphore
 from locksmith.lock.records.airlock import AirlockSemaphore, TakenOver
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.server.requests import parse_body
 from locksmith.store.protocol import Entry, Reading
 from tests.harness.airlock import written
 
@@ -141,3 +143,13 @@ def test_a_mark_that_cannot_be_read_is_no_permission():
     found = planned(written(2), mark=b"rubbish")
     assert found.outcome is Outcome.REFUSED
     assert "not the mark of an import" in found.why
+
+
+@pytest.mark.parametrize("holder", ["x" * 256, "n1 ", "\u202en1", "n\n1", "a\u00a0b"])
+def test_a_holder_whose_steady_state_the_server_would_refuse_is_not_taken_over(holder):
+    there = json.dumps({"total_slots": 2, "holders": [holder]}).encode()
+    found = planned(there)
+    assert (found.outcome, "could never be released" in found.why) == (Outcome.REFUSED, True)
+    assert planned(there, terms=WITHOUT).outcome is Outcome.IMPORT
+    body = json.dumps({"client_params": {"id": holder, "group": "default"}}).encode()
+    assert parse_body(body).status == 400

@@ -60,7 +60,7 @@ CERTIFIED = ServedGroup(certificates=True)
         (RANGES, Caller("unix"), "is not among the clients"),
         (CERTIFIED, Caller("203.0.113.1", certificate=True), ""),
         (CERTIFIED, Caller("203.0.113.1"), "the group web needs a client certificate"),
-        (None, Caller("10.0.0.1", certificate=True, secret=RIGHT), "the group web is not served here"),
+        (None, Caller("10.0.0.1", certificate=True, secret=RIGHT), "this group is not served here"),
     ],
 )
 def test_an_address_outside_and_a_missing_certificate_are_refused(group, caller, says):

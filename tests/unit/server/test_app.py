@@ -397,4 +397,28 @@ async def test_refused_calls_do_not_fill_the_log(desk, caplog):
             assert (await site.ask(body=params(group=f"other{number}")))[0] == 403
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert 1 <= len(warnings) <= 4
-    assert warnings[0].startswith("refused: n1, from 127.0.0.1: the group other0 is not served here")
+    assert warnings[0].startswith("refused: n1 of other0, from 127.0.0.1: this group is not served here")
+
+
+async def test_no_answer_tells_a_stranger_whether_a_guess_is_a_secret(desk, tmp_path):
+    guess = "correct-horse-battery7"
+    file = tmp_path / "password"
+    file.write_text(guess)
+    async with site_of(desk, {"web": ServedGroup(password_file=file)}) as site:
+        assert (await site.ask())[0] == 401, "the server knows the secret by now"
+        for raw in (
+            request(body=params(guess, guess)),
+            request(body=params("n1", f"{guess}/")),
+            request(body=f'{{"{guess}": 1, "{guess}": 2}}'.encode()),
+            request(method=guess),
+            request(path=f"/{guess}"),
+            request(headers={**PROTOCOL, "Content-Encoding": guess}),
+            request(headers={**PROTOCOL, guess: guess, "fleet-lock-protocol": guess}),
+        ):
+            reader, writer = await site.connect()
+            writer.write(raw)
+            status, said = await answer(reader)
+            assert status >= 400
+            assert guess not in str(said)
+            assert "***" not in str(said)
+            writer.close()

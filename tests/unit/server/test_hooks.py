@@ -384,3 +384,39 @@ def test_hooks_of_a_server_without_etcd_end_before_another_server_runs_them(take
         assert (hooks.ran, hooks.under_way, hooks.most) == (["pre stopped"], 1, 1)
 
     play(story)
+
+
+def test_a_client_whose_hooks_are_undone_is_prepared_again():
+    async def story(fleet):
+        hooks = Hooks(takes=20)
+        desks = [fleet.desk(programs=hooks) for _ in range(2)]
+        hooks.failing = {STEADY}
+        assert kind(await desks[0].pre_reboot(G, "c1")) == "not_ready"
+        await asyncio.sleep(20)
+        assert await desks[0].pre_reboot(G, "c1") is None
+        assert kind(await desks[0].steady_state(G, "c1")) == "not_ready"
+        for desk in desks:
+            assert kind(await desk.pre_reboot(G, "c1")) == "not_ready", "they are being undone"
+        await asyncio.sleep(20)
+        assert (await fleet.holders(), hooks.ran) == (("c1",), [PRE, STEADY])
+        assert kind(await desks[1].pre_reboot(G, "c1")) == "not_ready"
+        await asyncio.sleep(20)
+        assert await desks[0].pre_reboot(G, "c1") is None
+        assert (hooks.ran, hooks.most) == ([PRE, STEADY, PRE], 1)
+
+    play(story)
+
+
+def test_a_client_that_was_never_prepared_may_ask_again_after_a_failed_steady_state():
+    async def story(fleet):
+        hooks = Hooks(stages=(STEADY_STATE,))
+        hooks.failing = {STEADY}
+        desk = fleet.desk(programs=hooks)
+        assert await desk.pre_reboot(G, "c1") is None
+        assert kind(await desk.steady_state(G, "c1")) == "not_ready"
+        assert await desk.pre_reboot(G, "c1") is None
+        hooks.failing = set()
+        assert await desk.steady_state(G, "c1") is None
+        assert await fleet.holders() == ()
+
+    play(story)

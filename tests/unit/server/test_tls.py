@@ -5,6 +5,7 @@ import contextlib
 import logging
 import shutil
 import ssl
+from dataclasses import replace
 
 import pytest
 
@@ -121,6 +122,43 @@ async def test_a_revoked_client_certificate_gets_no_answer(authority, settings, 
         with pytest.raises((ssl.SSLError, OSError, asyncio.IncompleteReadError)):
             await site.ask()
         site.trusting = trusting(authority, good)
+        assert await site.ask() == (200, {})
+
+
+def test_no_session_is_resumed_without_a_look_at_the_clients_certificate(authority, settings, tmp_path):
+    context = tls_of(replace(settings, client_cafile=tmp_path / "clients.pem"))()
+    client = trusting(authority, authority.issue("client"))
+    first = _handshake(context, client)
+    assert not _handshake(context, client, first.session).session_reused
+
+
+def _handshake(context, client, session=None):
+    """Have both sides shake hands in memory, and give the client's."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = context.wrap_bio(to_server, to_client, server_side=True)
+    theirs = client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
+    for side in (theirs, ours, theirs, ours):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    ours.write(b"x")
+    assert theirs.read(1) == b"x"
+    return theirs
+
+
+@pytest.mark.parametrize("left", ["", "half a certif", None], ids=["empty", "broken", "removed"])
+async def test_without_usable_cas_no_certificate_of_a_client_counts(authority, settings, tmp_path, left, caplog):
+    cafile = tmp_path / "clients.pem"
+    settings = replace(settings, client_cafile=cafile)
+    groups = {"web": ServedGroup(certificates=True)}
+    async with site_of(FewSlots(), groups, tls_of(settings)) as site:
+        site.trusting = trusting(authority, authority.issue("client"))
+        assert await site.ask() == (200, {})
+        cafile.unlink()
+        if left is not None:
+            cafile.write_text(left)
+        assert (await site.ask())[0] == 403
+        assert "no certificate of a client counts" in caplog.text
+        shutil.copy(authority.cert, cafile)
         assert await site.ask() == (200, {})
 
 
