@@ -4,40 +4,22 @@ import asyncio
 import json
 import uuid
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import partial
 
 import pytest
 
-from locksmith.config.model import Config
-from locksmith.config.server_model import ServedGroup, ServerSettings
-from locksmith.host.paths import Paths
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.records import keys
 from locksmith.lock.records.order import Order
 from locksmith.lock.window_sets import WindowStore
-from locksmith.server.desk import Desk
 from locksmith.store.connect import open_store
 from locksmith.window.window_set import WindowSet
 from tests.builders.claims import NOW
+from tests.contract.desks import kind, opened
 from tests.harness.etcd import DEBIAN, Etcd
 from tests.harness.lossy_proxy import AFTER, BEFORE, LATE, lossy_proxy
 
 ORDER = Order("alice", NOW, "the database moves", nonce="f1")
-
-
-@asynccontextmanager
-async def opened(settings, group, root, **served):
-    """Open what a server has for its clients' calls."""
-    config = Config(
-        store=settings,
-        server=ServerSettings(groups={group: ServedGroup(**served)}, hook_limit=timedelta(seconds=20)),
-    )
-    desk = Desk(config, Paths(root))
-    try:
-        yield desk
-    finally:
-        await desk.close()
 
 
 @asynccontextmanager
@@ -47,10 +29,6 @@ async def store_of(site):
         yield store
     finally:
         await store.close()
-
-
-def kind(refusal) -> str:
-    return refusal.kind.value if refusal is not None else "granted"
 
 
 def test_a_client_a_daemon_and_an_operator_share_one_slot(site, tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import Node
+from tests.contract.desks import kind, opened
 from tests.contract.fleets import NOW, Fleet, ctl, root
-from tests.contract.test_fleetlock import kind, opened
 
 __all__ = ["ctl", "root"]
 

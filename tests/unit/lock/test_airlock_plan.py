@@ -11,6 +11,7 @@ from locksmith.lock.airlock_plan import Outcome, Readings, Terms, plan, refuse_n
 from locksmith.lock.records import airlock, keys, semaphore
 from locksmith.lock.records.airlock import AirlockSemaphore, TakenOver
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.server.answers import Answer
 from locksmith.server.requests import parse_body
 from locksmith.store.protocol import Entry, Reading
 from tests.harness.airlock import written
@@ -152,4 +153,6 @@ def test_a_holder_whose_steady_state_the_server_would_refuse_is_not_taken_over(h
     assert (found.outcome, "could never be released" in found.why) == (Outcome.REFUSED, True)
     assert planned(there, terms=WITHOUT).outcome is Outcome.IMPORT
     body = json.dumps({"client_params": {"id": holder, "group": "default"}}).encode()
-    assert parse_body(body).status == 400
+    refused = parse_body(body)
+    assert isinstance(refused, Answer)
+    assert refused.status == 400

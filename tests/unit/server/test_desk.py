@@ -595,7 +595,7 @@ def test_a_client_begins_only_where_enough_of_the_window_is_left():
     play(story)
 
 
-def test_a_client_near_the_front_has_a_slot_that_is_free_in_a_moment_in_the_same_call():
+def test_a_call_near_the_front_waits_a_moment_for_a_slot():
     async def story(fleet):
         desk = fleet.desk()
         assert await desk.pre_reboot(G, "c1") is None

@@ -61,7 +61,7 @@ def test_a_client_that_does_not_come_back_is_lost_also_if_its_presence_has_no_le
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_client_in_the_queue_of_a_copied_keyspace_keeps_its_place_and_gets_its_slot(store):
+def test_a_client_queued_in_a_copied_keyspace_keeps_its_place(store):
     """Its place has lost its lease. It is not gone: the client calls."""
 
     async def story(fleet):

@@ -126,7 +126,9 @@ async def test_a_revoked_client_certificate_gets_no_answer(authority, settings, 
 
 
 def test_no_session_is_resumed_without_a_look_at_the_clients_certificate(authority, settings, tmp_path):
-    context = tls_of(replace(settings, client_cafile=tmp_path / "clients.pem"))()
+    contexts = tls_of(replace(settings, client_cafile=tmp_path / "clients.pem"))
+    assert contexts is not None
+    context = contexts()
     client = trusting(authority, authority.issue("client"))
     first = _handshake(context, client)
     assert not _handshake(context, client, first.session).session_reused
