@@ -15,7 +15,7 @@ from locksmith.lock.records import states
 from locksmith.lock.records.claim import FAILED, UNHEALTHY
 from tests.sim.daemon import Parts
 from tests.sim.fleet import Simulation
-from tests.sim.plan import Faults, plan
+from tests.sim.plan import Clients, Faults, plan
 from tests.sim.story import Story
 from tests.sim.virtual_time import run
 
@@ -31,6 +31,7 @@ PLAN = replace(
     hooks=True,
     spacing=1.0,
     busy=0.0,
+    clients=Clients(),
 )
 """Three machines, one slot, and nothing else goes wrong."""
 
