@@ -3,6 +3,7 @@
 Real etcds, a real bus, and a server that answers as Alertmanager and Prometheus do.
 """
 
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -98,15 +99,17 @@ def test_online_each_server_is_asked_and_nothing_is_written(site, server):
 
 
 def test_online_a_set_of_windows_that_is_not_there_is_named(site):
+    name = f"nights-{uuid.uuid4().hex[:8]}"  # all groups of this etcd share the sets
+
     async def story(node):
         status, said = await check(node, "--online")
         assert status == 1
-        assert any(line.startswith("Error: the windows nights: there is no set of windows 'nights'") for line in said)
-        assert (await node.tool("window", "set", "nights", "--open", "02:00 for 1h"))[0] == 0
+        assert any(line.startswith(f"Error: the windows {name}: there is no set of windows '{name}'") for line in said)
+        assert (await node.tool("window", "set", name, "--open", "02:00 for 1h"))[0] == 0
         status, said = await check(node, "--online")
-        assert (status, "the windows nights: this machine may reboot: 02:00 for 1h" in said) == (0, True), said
+        assert (status, f"the windows {name}: this machine may reboot: 02:00 for 1h" in said) == (0, True), said
 
-    site.play_stopped(story, strategy="reboot", window={"sets": ["nights"]})
+    site.play_stopped(story, strategy="reboot", window={"sets": [name]})
 
 
 def test_online_each_server_that_cannot_be_asked_is_named(site, server):

@@ -230,7 +230,14 @@ def test_a_token_that_one_member_forgot_while_another_kept_it_is_renewed(binary,
         etcd.members[0].kill()
         changed = await changes(store, made)
         assert await waiting
-        assert (await store.get(made.key)).entry == changed
+        assert await found(store, made) == changed
+
+    async def found(store, made):
+        async with asyncio.timeout(20):
+            while True:
+                with suppress(StoreUnavailableError):  # as above
+                    return (await store.get(made.key)).entry
+                await asyncio.sleep(0.1)
 
     async def changes(store, made):
         """The first try may meet the members before they have a leader again; the key is read before the next."""

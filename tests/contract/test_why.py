@@ -23,7 +23,7 @@ async def shows(node, *args, words):
 
 def test_a_machine_that_dies_in_its_reboot_is_overdue_before_it_is_lost(site):
     async def story(first, second):
-        first._reboot_time = lambda: 8.0
+        first._reboot_time = lambda: 20.0
         first.need_reboot("4081.2.0")
         await until(lambda: first.claim is not None and first.claim["phase"] == "committed", "n1 is down")
         said = await shows(second, "nodes", words="OVERDUE")
@@ -99,7 +99,8 @@ def test_where_no_daemon_runs_why_says_that_first_and_then_what_the_triggers_fin
             "InactiveEnterTimestamp": ended,
         }
         status, said = await node.tool("why")
-        first, second, third = said.splitlines()[:3]
+        # Other tests leave groups in this etcd that cannot be read.
+        first, second, third = [line for line in said.splitlines() if not line.startswith("group ")][:3]
         assert status == 0
         assert first.startswith("locksmithd does NOT run on this machine (since ")
         assert first.endswith(
