@@ -24,6 +24,7 @@ from locksmith.lock.records import states
 from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
 from locksmith.lock.records.states import ERRORS, REASONS
 from locksmith.store.observed import KINDS, RESULTS
+from locksmith_strategies.fleet_lock import SERVER
 
 REPOSITORY = Path(__file__).parents[3]
 DOCS = (REPOSITORY / "docs/metrics.md").read_text()
@@ -151,5 +152,5 @@ def reasons() -> set[str]:
     codes = [call.args[0] for call in waits if call.args and "lost" not in {keyword.arg for keyword in call.keywords}]
     words = [node.value for code in codes for node in ast.walk(code) if isinstance(node, ast.Constant)]
     gates = {Inhibitors.name, MinimumUptime.name, SyncedClock.name, Alerts.name, CHECKS}
-    group = {FREEZE, HOLD, SPACING, HALT, RESTORED, TAKE_FAILS}
-    return {word for word in words if isinstance(word, str)} | gates | group | set(states.SICK)
+    named = {FREEZE, HOLD, SPACING, HALT, RESTORED, TAKE_FAILS, SERVER}
+    return {word for word in words if isinstance(word, str)} | gates | named | set(states.SICK)
