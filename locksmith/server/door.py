@@ -142,6 +142,8 @@ class Door:
                 if error.errno in _EXHAUSTED:
                     self._warn(self._failed, "the server takes no connection: %s", error.strerror)
                     await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
+                else:
+                    await asyncio.sleep(0)  # an error that repeats must not keep the loop from its other work
             else:
                 connection.setblocking(False)
                 with suppress(OSError):

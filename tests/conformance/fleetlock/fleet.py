@@ -92,7 +92,7 @@ class Fleet:
                 return client
         pytest.fail(
             f"pre-reboot was not granted within {self.wait:g} s though a slot of group {self.group!r} must be free; "
-            f"the last answer: {answer}. If nobody else uses the group and it has {self.slots} free slot(s), "
+            f"the last answer: {answer}. If no other program uses the group and it has {self.slots} free slot(s), "
             "the server keeps a slot that was released, or refuses good calls."
         )
 

@@ -10,7 +10,7 @@ from .wire import CALLS, PRE_REBOOT, PROTOCOL, Answer, body_of
 
 KIND = re.compile(r"[a-z_]+")
 MOST_KINDS = 12
-"""How many kinds a server may well have; more look like texts that nobody wrote."""
+"""How many kinds a server may well have; more look like the texts of errors."""
 
 
 def full(fleet: Fleet, client: str) -> Answer:
