@@ -8,7 +8,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Protocol
@@ -61,6 +61,7 @@ from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.triggers.operator_request import OperatorRequest
 from locksmith.triggers.plugin import TriggerContext, TriggerPlugin, listen, make_triggers
+from locksmith.util.signals import heard
 from locksmith.window.splay import Splay
 
 if TYPE_CHECKING:
@@ -80,10 +81,9 @@ async def run(config: Config, paths: Paths) -> None:
     """
     member = _member(paths)
     strategy = make_strategy(config, target_of(config), paths)
-    # At first, because a process that finds the pid sends it signals, and a signal without a handler ends the process.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: None)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, _end_for_a_restart)
     with contextlib.ExitStack() as stack:
+        # At first: a process that finds the pid sends it signals, and a signal without a handler ends the process.
+        stack.enter_context(heard({signal.SIGHUP: lambda: None, signal.SIGUSR1: _end_for_a_restart}))
         stack.enter_context(only_daemon(paths))
         await Daemon(config, paths, member, strategy, stack).run()
 
@@ -129,7 +129,8 @@ class Daemon:
         listen(self._triggers, wake)
         _listen(wake, self._machine, self._inhibitors, self._sessions, self._presence)
         running = asyncio.ensure_future(self._run())
-        with _signals(self.poll_now, running):
+        ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), running.cancel)
+        with heard({**ended_by, signal.SIGHUP: self.poll_now, signal.SIGUSR1: _end_for_a_restart}):
             try:
                 await running
             except asyncio.CancelledError:
@@ -208,26 +209,6 @@ def _listen(wake: Callable[[], None], *parts: _Listens | None) -> None:
     for part in parts:
         if part is not None:
             part.listen(wake)
-
-
-@contextlib.contextmanager
-def _signals(poll_now: Callable[[], None], running: asyncio.Future[None]) -> Iterator[None]:
-    """Hear them; and ignore them afterwards, when it is ending already and a loop that closes can hear none."""
-    loop = asyncio.get_running_loop()
-    handlers: dict[signal.Signals, Callable[[], object]] = {
-        signal.SIGTERM: running.cancel,
-        signal.SIGINT: running.cancel,
-        signal.SIGHUP: poll_now,
-        signal.SIGUSR1: _end_for_a_restart,
-    }
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_IGN)
 
 
 def _end_for_a_restart() -> None:

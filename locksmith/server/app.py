@@ -8,7 +8,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from email.utils import formatdate
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from locksmith.config.server_model import ServedGroup
@@ -47,10 +47,13 @@ _ABSOLUTE = re.compile("https?://[^/]*", re.IGNORECASE)
 Rule = Callable[[str, str], Awaitable[Refusal | None]]
 
 
-def make_app(desk: FleetLock, groups: Mapping[str, ServedGroup]) -> ASGIApp:
-    """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix."""
+def make_app(desk: FleetLock, groups: Mapping[str, ServedGroup], others: Sequence[BaseRoute] = ()) -> ASGIApp:
+    """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix.
+
+    `others` are the routes of what else is served; they come first.
+    """
     calls = _Calls(desk, groups)
-    routes = []
+    routes = [*others]
     for path, endpoint, methods in (
         ("/v1/pre-reboot", calls.pre_reboot, ["POST"]),
         ("/v1/steady-state", calls.steady_state, ["POST"]),

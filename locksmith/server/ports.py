@@ -1,7 +1,11 @@
-"""What the HTTP side of the server asks: the rules of FleetLock, apart from its wire."""
+"""What the HTTP side of the server asks: the rules of FleetLock, apart from its wire, and who calls."""
 
 from typing import Protocol
 
+from starlette.requests import Request
+
+from locksmith.server.answers import Answer
+from locksmith.server.identity import Identity
 from locksmith.server.refusal import Refusal
 
 
@@ -18,4 +22,12 @@ class FleetLock(Protocol):
 
     async def close(self) -> None:
         """Let go of the store. What clients have stays."""
+        ...
+
+
+class Identifies(Protocol):
+    """Tells who sends a request, by its client certificate, its token or its session."""
+
+    async def identify(self, request: Request) -> Identity | Answer:
+        """Give the caller; an `Answer` (401, 403, 429, 503) says why it is not known. Nothing is believed but proof."""
         ...

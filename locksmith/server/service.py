@@ -23,6 +23,7 @@ from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.first_bytes import LARGEST_HEAD
 from locksmith.server.ports import FleetLock
 from locksmith.util.server_certificate import ServerCertificate
+from locksmith.util.signals import heard
 from locksmith.util.visits import listen
 from locksmith.util.words import listed
 
@@ -50,28 +51,30 @@ async def serve(
     notifier: Notifier,
 ) -> None:
     """Serve these rules on a socket until a signal."""
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_log_line)
+    asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, log.info, "certificates and passwords are read again when they change")
-    door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
-    door.open()
-    where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
-    log.info("serves FleetLock's clients of %s at %s", groups, where)
-    notifier.ready()
-    notifier.status(f"serves {groups} at {where}")
-    feeding = asyncio.ensure_future(_feed(notifier))
-    try:
-        await door.until(stopping)
-        log.info("stops: what is under way is answered")
-    finally:
-        notifier.stopping()
-        await door.close(STOP_LIMIT)
-        feeding.cancel()
-        await asyncio.gather(feeding, return_exceptions=True)
-        await desk.close()
+    ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
+    with heard({**ended_by, signal.SIGHUP: _reads_again}):
+        door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
+        door.open()
+        where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
+        log.info("serves FleetLock's clients of %s at %s", groups, where)
+        notifier.ready()
+        notifier.status(f"serves {groups} at {where}")
+        feeding = asyncio.ensure_future(_feed(notifier))
+        try:
+            await door.until(stopping)
+            log.info("stops: what is under way is answered")
+        finally:
+            notifier.stopping()
+            await door.close(STOP_LIMIT)
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+            await desk.close()
+
+
+def _reads_again() -> None:
+    log.info("certificates and passwords are read again when they change")
 
 
 def open_port(settings: ServerSettings) -> socket.socket:
