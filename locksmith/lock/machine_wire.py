@@ -34,10 +34,10 @@ from locksmith.util.jsonread import BadJsonError, read
 from locksmith.util.records import optional_moment, read_optional_moment
 
 REQUEST, WAIT, COMMIT = "request", "wait", "commit"
-REPORT_FAILURE, ABORT, COMPLETE = "report-failure", "abort", "complete"
+REPORT_FAILURE, ABORT, COMPLETE, LEAVE = "report-failure", "abort", "complete", "leave"
 PRESENCE, READ, COUNT, KNOWS, HELLO = "presence", "read", "count", "knows", "hello"
-CALLS = (REQUEST, WAIT, COMMIT, REPORT_FAILURE, ABORT, COMPLETE, PRESENCE, READ, COUNT, KNOWS, HELLO)
-OF_A_CLAIM = frozenset({REQUEST, WAIT, COMMIT, REPORT_FAILURE, ABORT, COMPLETE})
+CALLS = (REQUEST, WAIT, COMMIT, REPORT_FAILURE, ABORT, COMPLETE, LEAVE, PRESENCE, READ, COUNT, KNOWS, HELLO)
+OF_A_CLAIM = frozenset({REQUEST, WAIT, COMMIT, REPORT_FAILURE, ABORT, COMPLETE, LEAVE})
 """Calls with a claim. The others are about what stands in the store."""
 
 LARGEST = 512 * 1024

@@ -27,9 +27,9 @@ from locksmith.errors import OtherClusterError, OutcomeUnknownError, StoreRefuse
 from locksmith.lock import ended
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.answer import Denied
+from locksmith.lock.answer import Answer, Denied
 from locksmith.lock.connect import lock_on
-from locksmith.lock.ended import UnlessEnded
+from locksmith.lock.ended import EndedError, UnlessEnded
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
@@ -38,7 +38,7 @@ from locksmith.lock.unchanged import Unchanged
 from locksmith.server.machine_records import MachineRecords
 from locksmith.server.turns import Turns
 from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting, Position, Store
+from locksmith.store.protocol import Expecting, Position, Reading, Store
 from locksmith.util.jsonread import BadJsonError, read
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,8 @@ class _Waiting:
     claim: Claim
     lock: QueuedLock
     store: UnlessEnded
+    mark: Reading | None = None
+    """What the machine has ended, as it was just read."""
 
 
 class MachineDesk:
@@ -111,7 +113,7 @@ class MachineDesk:
             raise StoreRefusedError("a machine can act only for itself: the claim is of another id")
         claim = replace(asked.claim, since=min(asked.claim.since, self._clock()))
         if call == wire.WAIT:
-            return {"changed": await self._wait(group, claim, read(fields, "limit", float))}
+            return {"changed": await self._wait(group, claim, read(fields, "seconds", float))}
         async with _limited(), self._turns.turn((group, machine)):
             await self._stop_waiting(group, machine)
             return await self._of_claim(group, claim, call, asked)
@@ -142,7 +144,7 @@ class MachineDesk:
             if error is not None:
                 return {**wire.encode_error(error), **at}
             if call == wire.REQUEST:
-                answer = await waiting.lock.take(claim)
+                answer = await self._take(waiting)
                 if isinstance(answer, Denied) and not (answer.lost or answer.must_release):
                     self._keep(group, waiting)
                 return {**wire.encode_answer(answer, claim.nonce), **at}
@@ -156,11 +158,23 @@ class MachineDesk:
                 if not acknowledged:
                     self._keep(group, waiting)
                 return {"answer": wire.DONE, "nonce": claim.nonce, "acknowledged": acknowledged, **at}
-            await self._end(group, waiting.lock, claim, call, asked)
+            if call == wire.LEAVE:
+                await waiting.lock.leave(claim)
+            else:
+                await self._end(group, waiting.lock, claim, call, asked)
             return {"answer": wire.DONE, "nonce": claim.nonce, **at}
         finally:
             if self._kept.get((group, claim.holder)) is not waiting:
                 waiting.lock.rest()
+
+    async def _take(self, waiting: _Waiting) -> Answer:
+        """Take a slot, unless the machine has ended the claim: if this request is no late one, it is to release it."""
+        try:
+            if waiting.mark is not None:
+                waiting.store.knows_ended(waiting.mark)
+            return await waiting.lock.take(waiting.claim)
+        except EndedError as error:
+            return Denied("ended", str(error), must_release=True)
 
     async def _end(self, group: str, lock: QueuedLock, claim: Claim, call: str, asked: wire.Call) -> None:
         """Release what a claim has. A request of it may be on its way still, here or at another server."""
@@ -187,13 +201,13 @@ class MachineDesk:
             return now, OtherClusterError(
                 f"its etcd cluster is {own}, and this machine has seen {known.cluster} so far"
             )
-        if call in {wire.ABORT, wire.COMPLETE}:
+        if call in {wire.ABORT, wire.COMPLETE, wire.LEAVE}:
             return now, None
         if now < known.revision:
             return now, StoreUnavailableError(
                 f"its store is at revision {now}, and this machine has seen {known.revision}"
             )
-        waiting.store.knows_ended(mark)
+        waiting.mark = mark
         return now, None
 
     async def _wait(self, group: str, claim: Claim, limit: float) -> bool:
