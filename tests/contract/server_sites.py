@@ -18,7 +18,7 @@ from tests.harness.node import Node
 class ServerSite(Site):
     """A site whose nodes ask servers. No node is told of etcd: its endpoints lead nowhere."""
 
-    def __init__(self, etcd: Etcd, group: str, folder: Path, urls: Sequence[str]) -> None:
+    def __init__(self, etcd: Etcd, group: str, folder: Path, urls: Sequence[str] = ()) -> None:
         super().__init__(etcd, group, folder)
         self.endpoints = ["http://127.0.0.1:1"]
         self.urls = list(urls)
@@ -44,7 +44,9 @@ class ServerSite(Site):
     def enrol(self, machine: str, file: Path) -> None:
         """Give a machine its token, as the server does."""
         token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(self.group, machine))
-        new = Credential(role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(self.group,))
+        new = Credential(
+            role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(self.group,)
+        )
         file.write_text(f"{token.text}\n")
         file.chmod(0o600)
 
