@@ -2,22 +2,31 @@
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from locksmith.errors import LocksmithError, OutcomeUnknownError, StoreRefusedError
+from locksmith.errors import (
+    LocksmithError,
+    OtherClusterError,
+    OutcomeUnknownError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 from locksmith.host.http_server import HttpAnswer
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.answer import Denied, Granted
-from locksmith.lock.records.claim import COMMITTED
+from locksmith.lock.records.claim import COMMITTED, encode
 from locksmith.lock.records.order import Order
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
+from locksmith.util.jsonread import BadJsonError
 from tests.builders.claims import claim
-from tests.builders.machine_desks import G, play
-from tests.harness.fault_script import ARRIVES, LATE, FaultScript, StepwiseStore
+from tests.builders.machine_desks import G, Servers, play
+from tests.harness.fault_script import ARRIVES, LATE, NEVER_SENT, FaultScript, StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]
 A, B = claim("a"), claim("b")
@@ -229,5 +238,97 @@ def test_a_waiting_machine_asks_seldom_and_keeps_its_place(tmp_path):
         assert await second.changed(1)
         await second.close()
         assert [key for key in servers.keys if key.startswith("waiters/")] == []
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("number", range(14))
+def test_wherever_etcd_is_away_the_call_is_an_error_and_may_be_made_again(number, store, tmp_path):
+    async def story(servers):
+        script = FaultScript([*[ARRIVES] * number, NEVER_SENT])
+        strategy = servers.strategy("a", *servers.doors("a", servers.desk(script)))
+
+        async def insist(act):
+            for _ in range(3):
+                with suppress(StoreUnavailableError):
+                    return await act()
+            raise AssertionError
+
+        assert isinstance(await insist(lambda: strategy.request(A)), Granted)
+        assert isinstance(await insist(lambda: strategy.commit(A)), Granted)
+        done = replace(A, state=COMMITTED, commits=1)
+        assert not await insist(lambda: strategy.report_failure(done, "unhealthy", "a unit has failed"))
+        await servers.orders.resume(Order("alice", servers.now()))
+        assert await insist(lambda: strategy.report_failure(done, "unhealthy", "a unit has failed"))
+        await insist(lambda: strategy.complete(done.gone_wrong("unhealthy", "a unit has failed")))
+        assert await servers.holders() == ()
+        await strategy.close()
+
+    play(story, tmp_path, store)
+
+
+def test_a_server_of_another_cluster_is_asked_for_nothing(tmp_path):
+    async def story(servers):
+        strategy = servers.strategy("a", *servers.doors("a", servers.desk()))
+        assert isinstance(await strategy.request(A), Granted)
+        await strategy.abort(A, "x")
+        other = Servers(servers.loop, tmp_path)
+        other.server.cluster = "beef"
+        doors = [*other.doors("a", other.desk()), *servers.doors("a", servers.desk())]
+        doors[0].url = "https://other"
+        again = servers.strategy("a", *doors)
+        for _ in range(2):
+            with suppress(OtherClusterError):
+                await again.request(B_OF_A)
+        assert other.keys == []
+        assert await other.holders() == ()
+        alone = servers.strategy("a", doors[0])
+        with pytest.raises(OtherClusterError, match=r"has etcd cluster beef, and this machine has seen .* so far"):
+            await alone.request(B_OF_A)
+
+    play(story, tmp_path)
+
+
+def test_a_claim_from_a_clock_that_is_a_day_off_harms_no_other(tmp_path):
+    async def story(servers):
+        desk = servers.desk()
+        for machine, days in (("a", 1), ("b", -1)):
+            off = claim(machine, since=servers.now() + timedelta(days=days))
+            strategy = servers.strategy(machine, *servers.doors(machine, desk))
+            assert isinstance(await strategy.request(off), Granted)
+            record = (await servers.guarded.holder_state(machine)).claim
+            assert record.since <= servers.now()
+            assert record.taken == servers.now()
+            await strategy.abort(off, "x")
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"claim": None}, "'claim' is missing"),
+        ({"claim": {"kind": "reboot"}}, "'claim' is not a holder's record"),
+        ({"claim": {**json.loads(encode(A)), "kind": "manual"}}, "of the kind reboot or command, not manual"),
+        ({"claim": {**json.loads(encode(A)), "kind": "fleetlock"}}, "of the kind reboot or command, not fleetlock"),
+        ({"claim": {**json.loads(encode(A)), "nonce": ""}}, "a claim has a holder and a nonce"),
+        ({"claim": {**json.loads(encode(A)), "hostname": "a\x1b[2J"}}, "the hostname of the claim"),
+        ({"claim": {**json.loads(encode(A)), "hostname": "x" * 501}}, "the hostname of the claim"),
+        ({"claim": {**json.loads(encode(A)), "who": "\n"}}, "the who of the claim"),
+        ({"claim": {**json.loads(encode(A)), "since": "yesterday"}}, "'claim' is not a holder's record"),
+        ({"machine": 7}, "'machine' must be a string"),
+        ({"store": None}, "'store' is missing"),
+        ({"store": {"cluster": "; rm", "revision": 0}}, "the id of a cluster or nothing"),
+        ({"store": {"cluster": "", "revision": -1}}, "must have a revision"),
+    ],
+)
+def test_a_call_that_cannot_be_read_is_refused_with_its_fault(changes, said, tmp_path):
+    async def story(servers):
+        body = json.loads(wire.encode_call(Position(0), A)) | changes
+        body = {name: value for name, value in body.items() if value is not None}
+        with pytest.raises(BadJsonError, match=re.escape(said)):
+            await servers.desk().call(G, "a", wire.REQUEST, body)
+        assert servers.server.revision == 0 or servers.keys == []
 
     play(story, tmp_path)
