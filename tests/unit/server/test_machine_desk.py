@@ -363,3 +363,22 @@ def test_a_call_that_cannot_be_read_is_refused_with_its_fault(changes, said, tmp
         assert servers.server.revision == 0 or servers.keys == []
 
     play(story, tmp_path)
+
+
+def test_another_cluster_counts_after_a_resume_that_says_so(tmp_path):
+    async def story(servers):
+        strategy = servers.strategy("a", *servers.doors("a", servers.desk()))
+        assert isinstance(await strategy.request(A), Granted)
+        await strategy.abort(A, "x")
+        new = Servers(servers.loop, tmp_path)
+        new.server.cluster = "beef"
+        strategy = new.strategy("a", *new.doors("a", new.desk()))
+        with pytest.raises(OtherClusterError, match="resume --replaces cafe"):
+            await strategy.request(B_OF_A)
+        await new.orders.resume(Order("alice", new.now(), cluster="beef", replaces=("cafe",)))
+        await asyncio.sleep(6)
+        with pytest.raises(OtherClusterError):
+            await strategy.request(B_OF_A)
+        assert isinstance(await strategy.request(B_OF_A), Granted)
+
+    play(story, tmp_path)
