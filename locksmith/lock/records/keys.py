@@ -140,6 +140,11 @@ def hooks_key(group: str, client: str) -> str:
     return f"{group_prefix(group)}hooks/{segment(client)}"
 
 
+def ended_key(group: str, machine_id: str) -> str:
+    """Name the key of the last claims that a machine has ended through a server: none of them takes a slot later."""
+    return f"{group_prefix(group)}ended/{segment(machine_id)}"
+
+
 def windows_prefix() -> str:
     """Name the prefix of the sets of windows, which all groups share."""
     return f"{ROOT}/windows/"
