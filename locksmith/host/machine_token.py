@@ -33,9 +33,10 @@ class MachineToken:
             )
         return True
 
-    def prepare(self, *, again: bool = False) -> Token:
+    def prepare(self) -> Token:
         """Give the token to enrol with: that of the last attempt if it has not ended, else a new one."""
-        if again or not (token := self._read(self._pending) if os.path.lexists(self._pending) else None):
+        token = self._read(self._pending) if os.path.lexists(self._pending) else None
+        if token is None:
             token = tokens.new_token(Kind.MACHINE, self._public)
             self._write(token)
         keep_secret(token.text)

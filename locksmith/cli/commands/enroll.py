@@ -7,7 +7,7 @@ from typing import Final
 import click
 
 from locksmith.cli import complete
-from locksmith.cli.commands.enroll_machine import enroll_machine
+from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
 from locksmith.cli.session import Session, invoking_user, pass_session
@@ -31,13 +31,16 @@ LONGEST_NAME: Final = 100
 HEAD = ("WHAT", "NAME", "GROUPS", "SINCE", "BY", "UNTIL")
 
 
-@click.group(cls=GoGroup)
-def enroll() -> None:
+@click.group(cls=GoGroup, invoke_without_command=True)
+@click.pass_context
+def enroll(context: click.Context, /) -> None:
     """Give machines, viewers and operators a credential for locksmith-server, and take it away.
 
     All but `enroll machine` need the right to write below locksmith/credentials/ in etcd. A token is printed once: etcd
     has only its SHA-256.
     """
+    if context.invoked_subcommand is None:
+        say_own(context.get_help())
 
 
 enroll.add_command(enroll_machine, "machine")
@@ -54,12 +57,15 @@ def open_(session: Session, *, group: str | None, lasts: str, most: int | None) 
     Who has it can enrol machines that are not enrolled, and no other.
     """
     group = session.config.group if group is None else group
+    refuse_group(group)
     length = _length(lasts, "--lasts", LONGEST_SECRET)
-    new = _new(session, ENROLMENT, "", (group,), length, most)
+    new = _new(session, ENROLMENT, "", (group,), length=length, most=most)
     token = session.with_store(lambda store: CredentialStore(store).open_enrolment(new, length.total_seconds()))
     say_own(token.text)
-    note(f"Machines of {group_name(group)} can enrol with this secret until {_until(new)}: store it in a file, and run")
-    note("`locksmithctl enroll machine --server URL --secret-file FILE` on each as root")
+    note(
+        f"Machines of {group_name(group)} can enrol with this secret until {_until(new)}. Store it in a file on each, and "
+        "run enroll machine --secret-file FILE there as root"
+    )
 
 
 @enroll.command("close", cls=GoCommand)
@@ -161,7 +167,7 @@ def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts
     if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
         raise UsageError(f"a name has 1 to {LONGEST_NAME} characters that can be printed; nothing was done")
     length = _length(lasts, "--for") if lasts is not None else None
-    new = _new(session, role, name, tuple(groups), length)
+    new = _new(session, role, name, tuple(groups), length=length)
     ttl = length.total_seconds() if length else None
 
     async def work(store: Store) -> Token:
@@ -177,6 +183,7 @@ def _new(
     role: str,
     holder: str,
     groups: tuple[str, ...],
+    *,
     length: timedelta | None,
     most: int | None = None,
 ) -> Credential:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from locksmith.agent.fleet_lock import GROUP
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import note, say
 from locksmith.cli.session import Session, pass_session
@@ -69,6 +70,7 @@ def enroll_machine(
     from locksmith.host.machine_token import MachineToken
 
     config = session.config
+    refuse_group(config.group)
     servers = Servers(urls or config.fleet_server.urls, cafile or config.fleet_server.cafile)
     _refuse_urls(servers.urls)
     path = token_file or config.fleet_server.token_file or session.paths.root / DEFAULT_FILE
@@ -84,6 +86,15 @@ def enroll_machine(
     kept.settle()
     say(f"this machine is enrolled in {group_name(config.group)} at {url}: its token is in {path}")
     _tell_next(config, path)
+
+
+def refuse_group(group: str) -> None:
+    """Refuse a group that no locksmith-server can have. `UsageError` says which it can have."""
+    if not GROUP.fullmatch(group) or group in {".", ".."}:
+        raise UsageError(
+            f"{group_name(group)} cannot be reached through a server: its name must be of letters, digits, dots and "
+            "hyphens. Name another with --group, or set group; nothing was done"
+        )
 
 
 def _refuse_urls(urls: Sequence[str]) -> None:
