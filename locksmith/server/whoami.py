@@ -1,4 +1,4 @@
-"""`GET /whoami`: who a credential is, for the one who has it. It tries a token, a certificate or a session end to end."""
+"""`GET /whoami`: whose credential a request has. So a token, a certificate or a session can be tried."""
 
 import json
 

@@ -63,8 +63,8 @@ def open_(session: Session, *, group: str | None, lasts: str, most: int | None) 
     token = session.with_store(lambda store: CredentialStore(store).open_enrolment(new, length.total_seconds()))
     say_own(token.text)
     note(
-        f"Machines of {group_name(group)} can enrol with this secret until {_until(new)}. Store it in a file on each, and "
-        "run enroll machine --secret-file FILE there as root"
+        f"Machines of {group_name(group)} can enrol with this secret until {_until(new)}. Store it in a file on each, "
+        "and run enroll machine --secret-file FILE there as root"
     )
 
 
@@ -126,7 +126,7 @@ def list_(session: Session, *, as_json: bool) -> None:
     elif known:
         say_all(table(HEAD, [_row(kept, one) for kept, one in known], width()))
     elif not found:
-        note("there is no credential: `locksmithctl enroll operator NAME` makes one for a person")
+        note("there is no credential: `locksmithctl enroll` shows how one is made")
 
 
 @enroll.command("revoke", cls=GoCommand)
