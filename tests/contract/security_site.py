@@ -18,9 +18,11 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.connect import open_lock
 from locksmith.lock.credentials import CredentialStore
 from locksmith.lock.guarded import Guarded
+from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.credential import ENROLMENT, OPERATOR, VIEWER, Credential
+from locksmith.lock.records.order import Order
 from locksmith.server.credentials import Credentials, SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.permissions import Action, may
@@ -181,7 +183,13 @@ class World:
 
     def orders(self, user: str) -> bool:
         """Whether a user of etcd can freeze the group web, and thaw it."""
-        return self.tool(user, "freeze", "--reason=x", "--yes") == 0 and self.tool(user, "thaw") == 0
+
+        async def story(store: Store) -> None:
+            orders = OperatorOrders(store, "web")
+            await orders.freeze(Order("eve", NOW, "x"))
+            await orders.thaw()
+
+        return not self.refuses(story, user)
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from locksmith.fleet.reader import read_group
 from locksmith.host.machine_token import MachineToken
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.credentials import CredentialStore
@@ -249,7 +250,7 @@ ATTEMPTS = {
     "etcd-default": lambda world: world.frees(OTHER, USER, "db"),
     "etcd-credentials-read": lambda world: not world.refuses(lambda store: store.list(keys.people_prefix()), USER),
     "etcd-credentials-write": etcd_credentials_write,
-    "etcd-viewer": lambda world: world.tool("reader", "status") == 0,
+    "etcd-viewer": lambda world: not world.refuses(lambda store: read_group(store, "web"), "reader"),
     "etcd-viewer-order": lambda world: world.orders("reader"),
     "etcd-operator": lambda world: world.tool("server", "enroll", "operator", "owen") == 0,
     "root-token": root_token,

@@ -164,6 +164,20 @@ def test_a_name_has_one_token_until_it_is_revoked_or_forgotten():
     run(story)
 
 
+def test_a_new_token_counts_at_once_also_if_a_server_keeps_the_one_before():
+    async def story(_loop):
+        site = Site()
+        first = await site.person()
+        assert (await site.asks(first)).name == "olga"
+        [kept] = await site.tool.named("olga")
+        await site.tool.forget(kept, "otto")
+        second = await site.person()
+        assert (await site.asks(second)).name == "olga"
+        assert refused(await site.asks(first), 401, "no such token")
+
+    run(story)
+
+
 def test_a_token_ends_by_its_lease_whatever_the_clocks_say():
     async def story(_loop):
         site = Site()
