@@ -8,10 +8,11 @@ import secrets
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from locksmith.errors import StoreRefusedError
 from locksmith.lock.admin import LockAdmin
@@ -49,6 +50,9 @@ ROLES = {
 """The etcd users of docs/install.md, and what they may do below which prefix. `USER` is that of the default group."""
 
 
+Story = Callable[[Store], Awaitable[Any]]
+
+
 class World:
     """An etcd with users, a server, and one caller of each kind."""
 
@@ -67,10 +71,10 @@ class World:
         password = {ROOT_USER: ROOT_PASSWORD, USER: PASSWORD}.get(user, f"{user}'s password")
         return StoreSettings(endpoints=self.etcd.endpoints, username=user, password=password)
 
-    def play(self, story: Callable, user: str = "server"):
+    def play(self, story: Story, user: str = "server") -> Any:
         """Give what a story gives with the store of a user."""
 
-        async def whole():
+        async def whole() -> Any:
             store = open_store(self.settings(user))
             try:
                 return await story(store)
@@ -79,7 +83,7 @@ class World:
 
         return asyncio.run(whole())
 
-    def refuses(self, story: Callable, user: str) -> bool:
+    def refuses(self, story: Story, user: str) -> bool:
         """Whether etcd refuses that to a user."""
         try:
             self.play(story, user)
@@ -89,13 +93,15 @@ class World:
 
     def person(self, name: str, role: str = OPERATOR, groups: tuple[str, ...] = (), ttl: float | None = None) -> Token:
         new = Credential(role, name, "", NOW, groups, until=NOW if ttl else None)
-        return self.play(lambda store: CredentialStore(store).add_person(new, ttl))
+        made: Token = self.play(lambda store: CredentialStore(store).add_person(new, ttl))
+        return made
 
     def open(self, group: str = "web", ttl: float = 3600) -> Token:
         new = Credential(ENROLMENT, "", "", NOW, (group,), until=NOW)
-        return self.play(lambda store: CredentialStore(store).open_enrolment(new, ttl))
+        made: Token = self.play(lambda store: CredentialStore(store).open_enrolment(new, ttl))
+        return made
 
-    def curl(self, path: str, *arguments: str, token: str = "", body: object = None) -> tuple[int, dict]:
+    def curl(self, path: str, *arguments: str, token: str = "", body: object = None) -> tuple[int, dict[str, Any]]:
         """Send a request with curl; the secrets come from its standard input. Status 0: no answer."""
         config = [f'url = "{self.server.url}{path}"', f'cacert = "{self.folder}/server/ca.crt"']
         config += [f'header = "Authorization: Bearer {token}"'] if token else []

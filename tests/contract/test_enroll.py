@@ -89,13 +89,13 @@ def machine(monkeypatch, capfd, wheel_etcd, tmp_path, server):
 
 
 def everything_in(etcd: Etcd) -> str:
-    async def read():
+    async def read() -> str:
         store = open_store(etcd.settings())
         found = [
             await store.list(prefix()) for prefix in (keys.machines_prefix, keys.people_prefix, keys.enrolments_prefix)
         ]
         await store.close()
-        return "".join(entry.value.decode() for listing in found for entry in listing.entries)
+        return "".join(str(entry.value) for listing in found for entry in listing.entries)
 
     return asyncio.run(read())
 
