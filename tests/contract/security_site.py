@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from locksmith.errors import StoreRefusedError
+from locksmith.lock import machine_wire as wire
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.connect import open_lock
 from locksmith.lock.credentials import CredentialStore
@@ -28,7 +29,7 @@ from locksmith.server.credentials import Credentials, SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.permissions import Action, may
 from locksmith.store.connect import open_store
-from locksmith.store.protocol import Store
+from locksmith.store.protocol import Position, Store
 from locksmith.store.settings import StoreSettings
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind, Token
@@ -116,8 +117,7 @@ class World:
 
     def who(self, token: str = "", certificate: KeyPair | None = None) -> Identity | None:
         """Who a caller is for the server; None: it is not let in."""
-        shown = ("--cert", str(certificate.cert), "--key", str(certificate.key)) if certificate else ()
-        status, said = self.curl("/whoami", *shown, token=token)
+        status, said = self.curl("/whoami", *_shown(certificate), token=token)
         if status != 200:
             assert status in {0, 401, 403}, said
             assert not status or said["value"]
@@ -130,10 +130,21 @@ class World:
         assert who is not None
         return may(who, action, group, machine)
 
-    def certified(self, *ids: str, authority: Authority | None = None) -> Identity | None:
-        """Who the owner of a certificate with these DNS names is."""
+    def certificate(self, *ids: str, authority: Authority | None = None) -> KeyPair:
+        """Give a client certificate with these DNS names."""
         names = f"subjectAltName={','.join(f'DNS:{one}' for one in ids)}"
-        return self.who(certificate=(authority or self.authority).issue(secrets.token_hex(4), names))
+        return (authority or self.authority).issue(secrets.token_hex(4), names)
+
+    def acts(
+        self, token: str = "", certificate: KeyPair | None = None, *, group: str = "web", holder: str = ""
+    ) -> bool:
+        """Whether a caller can make a machine's call: for itself, or as another machine that asks for a slot."""
+        body = json.loads(wire.encode_call(Position(0), claim(holder) if holder else None))
+        call = wire.REQUEST if holder else wire.HELLO
+        path = f"/machines/v1/{group}/{call}"
+        status, said = self.curl(path, *_shown(certificate), token=token, body=body)
+        assert status in {200, 401, 403} or (status, said["kind"]) == (503, wire.REFUSED), said
+        return status == 200
 
     def enrol(self, secret: str, machine: str, group: str = "web", digest: str = "") -> int:
         """Enrol a machine with curl, and give the status."""
@@ -196,6 +207,10 @@ class World:
             await orders.thaw()
 
         return not self.refuses(story, user)
+
+
+def _shown(certificate: KeyPair | None) -> tuple[str, ...]:
+    return ("--cert", str(certificate.cert), "--key", str(certificate.key)) if certificate else ()
 
 
 @asynccontextmanager
