@@ -226,10 +226,11 @@ class Mirror:
 
     def _take(self, listing: Listing) -> None:
         kept = tuple(entry for entry in listing.entries if not self._drops(entry.key))
-        if listing.revision < self.replica.revision:
-            self._histories += 1
+        went_back = listing.revision < self.replica.revision
         self._listed, self._latest = True, listing.revision
-        self._tell(self.replica.replace(Listing(kept, listing.revision, len(kept))))
+        changed = self.replica.replace(Listing(kept, listing.revision, len(kept)))
+        self._histories += went_back
+        self._tell(tuple(self._waiting) if went_back else changed)
 
     def _apply(self, batch: Batch) -> None:
         kept = [change for change in batch.changes if not self._drops(change.key)]
