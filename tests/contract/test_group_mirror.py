@@ -44,10 +44,10 @@ class Forgetting(Etcd3Store):
 
     async def feed(self, prefix, *told, **limits):
         if self._key.startswith(prefix) and self.times:
-            self.times -= 1
             written = await self.swap(self._key, b"", (await self.get(self._key)).version)
             self._etcd.call("/v3/kv/put", key=_encoded("elsewhere"), value="")
             self._etcd.compact(written.version + 1)
+            self.times -= 1
         await super().feed(prefix, *told, **limits)
 
 
