@@ -12,7 +12,7 @@ ask for what was last known, and show its age.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -63,12 +63,13 @@ class Mirror:
         self._name = name
         self._drops = drops
         self._listed = False
-        self._latest = 0
+        self._latest = self._proven_revision = 0
         self._histories = 0
         self._proven: float | None = None
         self._error = f"{name} was not read yet"
         self._news = asyncio.Event()
         self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
+        self._listeners: list[Callable[[Collection[str]], None]] = []
 
     # What readers ask
 
@@ -94,6 +95,15 @@ class Mirror:
         if freshness.age is None or (current and not freshness.current):
             raise StoreUnavailableError(freshness.reason)
         return self.replica
+
+    @property
+    def proven_revision(self) -> int:
+        """The highest revision of the whole store for which this is known to hold: any key may have made it."""
+        return max(self.replica.revision, self._proven_revision)
+
+    def on_change(self, listener: Callable[[Collection[str]], None]) -> None:
+        """Have the keys of each change told, right after it; none: it became current. It must neither wait nor fail."""
+        self._listeners.append(listener)
 
     async def changed(self, after_revision: int, limit: float) -> bool:
         """Wait until the group stands at another revision, or becomes current or stale; False after `limit` seconds."""
@@ -186,9 +196,8 @@ class Mirror:
             self._listed = False
         if not self._listed:
             self._take(await store.whole(self.prefix))
-            self._prove(asked)
-        elif self._latest == self.replica.revision:
-            self._prove(asked)
+        if self.replica.revision >= self._latest:
+            self._prove(asked, self._latest)
         settled: asyncio.TimerHandle | None = None
         latest = self._latest
 
@@ -197,9 +206,9 @@ class Mirror:
             if isinstance(told, Batch):
                 self._apply(told)
             elif told.revision >= latest:
-                settled = asyncio.get_running_loop().call_later(SETTLE, self._prove, asked)
+                settled = asyncio.get_running_loop().call_later(SETTLE, self._prove, asked, latest)
             if self.replica.revision >= latest:
-                self._prove(asked)
+                self._prove(asked, latest)
 
         try:
             await store.feed(self.prefix, self.replica.revision, hear, limit=ROUND)
@@ -221,7 +230,7 @@ class Mirror:
     async def _poll(self) -> None:
         asked = _now()
         self._take(await self._store.list(self.prefix))
-        self._prove(asked)
+        self._prove(asked, self._latest)
         await asyncio.sleep(POLL)
 
     def _take(self, listing: Listing) -> None:
@@ -236,9 +245,9 @@ class Mirror:
         kept = [change for change in batch.changes if not self._drops(change.key)]
         self._tell(self.replica.apply(kept, batch.revision))
 
-    def _prove(self, asked: float) -> None:
-        """Note that the store stood like this at some moment after it was asked."""
-        was = self.freshness.current
+    def _prove(self, asked: float, revision: int) -> None:
+        """Note that the store stood like this, at that revision of its own, when or after it was asked."""
+        was, self._proven_revision = self.freshness.current, revision
         self._proven, self._error = max(asked, self._proven or asked), ""
         if not was:
             log.info("%s is known as it is", self._name)
@@ -249,11 +258,13 @@ class Mirror:
             log.warning("%s may change without being seen: %s", self._name, error)
         self._error = error
 
-    def _tell(self, changed: Sequence[str]) -> None:
+    def _tell(self, changed: Collection[str]) -> None:
         for key in changed:
             for waiting in self._waiting.pop(key, ()):
                 if not waiting.done():
                     waiting.set_result(None)
+        for listener in self._listeners:
+            listener(changed)
         self._news.set()
         self._news = asyncio.Event()
 

@@ -37,6 +37,7 @@ from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
 from locksmith.server.machine_records import MachineRecords
 from locksmith.server.turns import Turns
+from locksmith.server.waiting_room import WaitingRoom
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting, Position, Reading, Store
 from locksmith.util.jsonread import BadJsonError, read
@@ -77,6 +78,7 @@ class MachineDesk:
         *,
         store: Store | None = None,
         store_of: Callable[[str], Store] | None = None,
+        room_of: Callable[[str], WaitingRoom] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: Random | None = None,
     ) -> None:
@@ -88,6 +90,7 @@ class MachineDesk:
         own = store or open_store(config.store, observer=self._observer)
         self._store = own
         self._store_of = store_of or (lambda _group: own)
+        self._room_of: Callable[[str], WaitingRoom | None] = room_of or (lambda _group: None)
         self._records = MachineRecords(clock)
         self._turns, self._unchanged = Turns(), Unchanged()
         self._kept: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
@@ -116,6 +119,8 @@ class MachineDesk:
             return {"changed": await self._wait(group, claim, read(fields, "seconds", float))}
         async with _limited(), self._turns.turn((group, machine)):
             await self._stop_waiting(group, machine)
+            if call == wire.REQUEST and (told := self._from_room(group, claim, asked.known)) is not None:
+                return told
             return await self._of_claim(group, claim, call, asked)
 
     def drain(self) -> None:
@@ -133,6 +138,21 @@ class MachineDesk:
     @property
     def _cluster(self) -> str:
         return self._observer.clusters.own if self._observer.clusters is not None else ""
+
+    def _from_room(self, group: str, claim: Claim, known: Position) -> Mapping[str, Any] | None:
+        """Answer a claim that waits behind others, without the store; None: the store is to be asked."""
+        room = self._room_of(group)
+        if room is None or (known.cluster and known.cluster != self._cluster):
+            return None
+        denied = room.answer(claim, known.revision)
+        if denied is None:
+            return None
+        if (kept := self._kept.pop((group, claim.holder), None)) is not None:
+            kept.lock.rest()
+        return {
+            **wire.encode_answer(denied, claim.nonce),
+            "store": {"cluster": self._cluster, "revision": room.revision},
+        }
 
     async def _of_claim(self, group: str, claim: Claim, call: str, asked: wire.Call) -> Mapping[str, Any]:
         """Answer for the claim, in its turn."""
@@ -215,11 +235,17 @@ class MachineDesk:
         key = (group, claim.holder)
         async with _limited(), self._turns.turn(key):
             await self._stop_waiting(*key)
-            waiting = self._kept.get(key)
-            if waiting is None or waiting.claim.nonce != claim.nonce or self._draining.is_set():
+            least = min(WAIT_LIMIT, max(0.0, limit)) * (1 - SHORTER * self._rng.random())
+            waiting, room = self._kept.get(key), self._room_of(group)
+            place = room.place(claim) if room is not None else None
+            if self._draining.is_set():
                 return True
-            least = min(WAIT_LIMIT, max(0.0, limit))
-            changed = asyncio.ensure_future(waiting.lock.changed(least * (1 - SHORTER * self._rng.random())))
+            if room is not None and place is not None:
+                changed = asyncio.ensure_future(room.wait(place, least))
+            elif waiting is None or waiting.claim.nonce != claim.nonce:
+                return True
+            else:
+                changed = asyncio.ensure_future(waiting.lock.changed(least))
             self._waits[key] = changed
         draining = asyncio.ensure_future(self._draining.wait())
         try:

@@ -1,0 +1,56 @@
+"""What all parts of a server share: the mirrors of its groups, and what waits by them.
+
+The server's parts get from here what reads a group (`mirrors.store(group)`), and the store in which a machine near the
+front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
+"""
+
+from collections.abc import Iterable
+
+from locksmith.server.group_mirror import GroupMirror
+from locksmith.server.mirror_store import GroupMirrors
+from locksmith.server.waiting_room import WaitingRoom
+from locksmith.store.meter import Meter
+from locksmith.store.observed import ObservedStore
+from locksmith.store.protocol import Change, Store, Until, any_change
+
+
+class WatchingStore(ObservedStore):
+    """A store whose changes of one group are told by its mirror: who waits opens no watch of its own."""
+
+    def __init__(self, store: Store, mirror: GroupMirror) -> None:
+        super().__init__(store, Meter())
+        self._mirror = mirror
+
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
+        """Wait for a change: from memory, as long as that is kept current."""
+        if key.startswith(self._mirror.prefix) and self._mirror.freshness.current:
+            return await self._mirror.wait(key, after, prefix=prefix, limit=limit, until=until)
+        return await super().wait(key, after, prefix=prefix, limit=limit, until=until)
+
+
+class Hub:
+    """The groups of a server, on one store. Without `start` nothing is current, and all ask the store."""
+
+    def __init__(self, store: Store, groups: Iterable[str]) -> None:
+        groups = tuple(groups)
+        self.mirrors = GroupMirrors(store, groups)
+        self._rooms = {group: WaitingRoom(self.mirrors.of(group), group) for group in groups}
+        self._stores = {group: WatchingStore(store, self.mirrors.of(group)) for group in groups}
+
+    def room(self, group: str) -> WaitingRoom:
+        """Give where the machines of a group wait."""
+        return self._rooms[group]
+
+    def store_of(self, group: str) -> Store:
+        """Give the store in which a machine of a group asks."""
+        return self._stores[group]
+
+    def start(self) -> None:
+        """Begin to follow the store."""
+        self.mirrors.start()
+
+    async def close(self) -> None:
+        """End what `start` began."""
+        await self.mirrors.close()
