@@ -181,6 +181,7 @@ class MachineDesk:
             if call == wire.LEAVE:
                 await waiting.lock.leave(claim)
             else:
+                waiting.store.release()
                 await self._end(group, waiting.lock, claim, call, asked)
             return {"answer": wire.DONE, "nonce": claim.nonce, **at}
         finally:

@@ -20,9 +20,12 @@ from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.server.app import make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
+from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
+from locksmith.server.machine_calls import make_routes
+from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting
@@ -45,10 +48,13 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     context = tls_of(config.server)
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
-    others = Enrolment(store).routes()
+    machines = MachineDesk(config)
+    others = [*Enrolment(store).routes(), *make_routes(machines, Credentials(store), config.server.groups)]
     try:
-        await serve(Desk(config, paths), config.server, listener, context, notifier, others=others)
+        desk = Desk(config, paths)
+        await serve(desk, config.server, listener, context, notifier, others=others, draining=machines.drain)
     finally:
+        await machines.close()
         await store.close()
 
 
@@ -60,8 +66,9 @@ async def serve(
     notifier: Notifier,
     *,
     others: Sequence[BaseRoute] = (),
+    draining: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve these rules, and other routes, on a socket until a signal."""
+    """Serve these rules, and other routes, on a socket until a signal. `draining` answers those who wait."""
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
@@ -78,6 +85,7 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
+            draining()
             await door.close(STOP_LIMIT)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
