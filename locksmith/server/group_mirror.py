@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from locksmith.errors import PastGoneError, StoreError, StoreUnavailableError
+from locksmith.errors import PastGoneError, StoreError, StoreRefusedError, StoreUnavailableError
 from locksmith.lock.records import keys
 from locksmith.store.feed import Batch, Feeds, Opened
 from locksmith.store.protocol import Change, Fingerprint, Listing, Reading, Store, Until, any_change
@@ -32,7 +32,7 @@ FRESH: Final = 25.0
 SETTLE: Final = 1.0
 """Seconds after which a watch has told what happened before it was opened. etcd does so every 100 ms."""
 POLL: Final = 5.0
-"""Seconds between two lists of a store that has no such watch: etcd's v2 API."""
+"""Seconds after which a store that tells no changes (etcd's v2 API) may have changed."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before the next try after an error: doubled each time."""
 
@@ -167,10 +167,7 @@ class Mirror:
         while True:
             began = _now()
             try:
-                if isinstance(self._store, Feeds):
-                    await self._round(self._store)
-                else:
-                    await self._poll()
+                await self._round()
             except PastGoneError as error:
                 log.info("%s is read again: %s", self._name, error)
                 self._listed = False
@@ -188,9 +185,11 @@ class Mirror:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _round(self, store: Feeds) -> None:
+    async def _round(self) -> None:
         """Prove that the history goes on, then hear what changes for a while."""
-        asked = _now()
+        asked, store = _now(), self._store
+        if not isinstance(store, Feeds):
+            raise StoreRefusedError("this store does not tell what changes")
         if self._listed and not await self._goes_on():
             log.warning("the store of %s has another history than it had: it is read again", self._name)
             self._listed = False
@@ -226,12 +225,6 @@ class Mirror:
         if newest is None or reading.entry == newest:
             return True
         return await self._store.knows(Fingerprint.of(newest)) is True
-
-    async def _poll(self) -> None:
-        asked = _now()
-        self._take(await self._store.list(self.prefix))
-        self._prove(asked, self._latest)
-        await asyncio.sleep(POLL)
 
     def _take(self, listing: Listing) -> None:
         kept = tuple(entry for entry in listing.entries if not self._drops(entry.key))
@@ -277,6 +270,21 @@ class GroupMirror(Mirror):
         # The folder of the default group has those of the others in it.
         of_others = () if group else (keys.groups_prefix(), keys.windows_prefix())
         super().__init__(store, keys.group_prefix(group), f"the group {group!r}", lambda key: key.startswith(of_others))
+
+
+class Unfollowed(GroupMirror):
+    """Stands for the mirror of a group where readers ask the store: what they read is always current."""
+
+    @property
+    def freshness(self) -> Freshness:
+        """Nothing is kept here that could be old."""
+        return Freshness(current=True, age=0.0)
+
+    async def changed(self, after_revision: int, limit: float) -> bool:
+        """Wait until it is time to read again."""
+        del after_revision
+        await asyncio.sleep(min(limit, POLL))
+        return limit >= POLL
 
 
 def _now() -> float:

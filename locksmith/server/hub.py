@@ -31,21 +31,25 @@ class WatchingStore(ObservedStore):
 
 
 class Hub:
-    """The groups of a server, on one store. Without `start` nothing is current, and all ask the store."""
+    """The groups of a server, on one store. Where that tells no changes (etcd's v2 API), all ask the store itself."""
 
     def __init__(self, store: Store, groups: Iterable[str]) -> None:
         groups = tuple(groups)
+        self._store = store
         self.mirrors = GroupMirrors(store, groups)
-        self._rooms = {group: WaitingRoom(self.mirrors.of(group), group) for group in groups}
-        self._stores = {group: WatchingStore(store, self.mirrors.of(group)) for group in groups}
+        self._rooms: dict[str, WaitingRoom] = {}
+        self._stores: dict[str, Store] = {}
+        if self.mirrors.follows:
+            self._rooms = {group: WaitingRoom(self.mirrors.of(group), group) for group in groups}
+            self._stores = {group: WatchingStore(store, self.mirrors.of(group)) for group in groups}
 
-    def room(self, group: str) -> WaitingRoom:
-        """Give where the machines of a group wait."""
-        return self._rooms[group]
+    def room(self, group: str) -> WaitingRoom | None:
+        """Give where the machines of a group wait; None: they wait at the store."""
+        return self._rooms.get(group)
 
     def store_of(self, group: str) -> Store:
         """Give the store in which a machine of a group asks."""
-        return self._stores[group]
+        return self._stores.get(group, self._store)
 
     def start(self) -> None:
         """Begin to follow the store."""

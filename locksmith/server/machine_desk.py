@@ -35,6 +35,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
+from locksmith.server.hub import Hub
 from locksmith.server.machine_records import MachineRecords
 from locksmith.server.turns import Turns
 from locksmith.server.waiting_room import WaitingRoom
@@ -78,7 +79,6 @@ class MachineDesk:
         *,
         store: Store | None = None,
         store_of: Callable[[str], Store] | None = None,
-        room_of: Callable[[str], WaitingRoom] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: Random | None = None,
     ) -> None:
@@ -90,7 +90,7 @@ class MachineDesk:
         own = store or open_store(config.store, observer=self._observer)
         self._store = own
         self._store_of = store_of or (lambda _group: own)
-        self._room_of: Callable[[str], WaitingRoom | None] = room_of or (lambda _group: None)
+        self._room_of: Callable[[str], WaitingRoom | None] = lambda _group: None
         self._records = MachineRecords(clock)
         self._turns, self._unchanged = Turns(), Unchanged()
         self._kept: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
@@ -122,6 +122,15 @@ class MachineDesk:
             if call == wire.REQUEST and (told := self._from_room(group, claim, asked.known)) is not None:
                 return told
             return await self._of_claim(group, claim, call, asked)
+
+    @property
+    def store(self) -> Store:
+        """The store of all groups."""
+        return self._store
+
+    def wait_by(self, hub: Hub) -> None:
+        """Have machines wait by the mirrors of this store, from now on."""
+        self._store_of, self._room_of = hub.store_of, hub.room
 
     def drain(self) -> None:
         """Answer all who wait."""

@@ -24,6 +24,7 @@ from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
+from locksmith.server.hub import Hub
 from locksmith.server.machine_calls import make_routes
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
@@ -49,11 +50,15 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
     machines = MachineDesk(config)
+    hub = Hub(machines.store, config.server.groups)
+    machines.wait_by(hub)
     others = [*Enrolment(store).routes(), *make_routes(machines, Credentials(store), config.server.groups)]
     try:
         desk = Desk(config, paths)
+        hub.start()
         await serve(desk, config.server, listener, context, notifier, others=others, draining=machines.drain)
     finally:
+        await hub.close()
         await machines.close()
         await store.close()
 
