@@ -4,10 +4,12 @@ The server's parts get from here what reads a group (`mirrors.store(group)`), an
 front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
 """
 
+import asyncio
 from collections.abc import Iterable
 
 from locksmith.server.group_mirror import GroupMirror
 from locksmith.server.mirror_store import GroupMirrors
+from locksmith.server.shared_places import SharedPlaces
 from locksmith.server.waiting_room import WaitingRoom
 from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
@@ -39,9 +41,13 @@ class Hub:
         self.mirrors = GroupMirrors(store, groups)
         self._rooms: dict[str, WaitingRoom] = {}
         self._stores: dict[str, Store] = {}
-        if self.mirrors.follows:
-            self._rooms = {group: WaitingRoom(self.mirrors.of(group), group) for group in groups}
-            self._stores = {group: WatchingStore(store, self.mirrors.of(group)) for group in groups}
+        self._kept: list[SharedPlaces] = []
+        self._running: list[asyncio.Task[None]] = []
+        for group in groups if self.mirrors.follows else ():
+            mirror = self.mirrors.of(group)
+            self._kept.append(kept := SharedPlaces(store, mirror, group))
+            self._rooms[group] = WaitingRoom(mirror, group, kept.called)
+            self._stores[group] = WatchingStore(store, mirror)
 
     def room(self, group: str) -> WaitingRoom | None:
         """Give where the machines of a group wait; None: they wait at the store."""
@@ -54,7 +60,11 @@ class Hub:
     def start(self) -> None:
         """Begin to follow the store."""
         self.mirrors.start()
+        self._running += [asyncio.ensure_future(kept.run()) for kept in self._kept]
 
     async def close(self) -> None:
-        """End what `start` began."""
+        """End what `start` began. Who waits keeps its place: the next server that it asks keeps that."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
         await self.mirrors.close()

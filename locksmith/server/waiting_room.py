@@ -9,7 +9,7 @@ gone. A place without a lease belongs to no machine, and does not count.
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Final
 
@@ -28,10 +28,10 @@ FRONT: Final = 2
 
 
 class WaitingRoom:
-    """One group. All answers are from memory, and at once; `wait` waits."""
+    """One group. All answers are from memory, and at once; `wait` waits. `called` hears whose place is to be kept."""
 
-    def __init__(self, mirror: Mirror, group: str) -> None:
-        self._mirror, self._group = mirror, group
+    def __init__(self, mirror: Mirror, group: str, called: Callable[[Entry], None]) -> None:
+        self._mirror, self._group, self._called = mirror, group, called
         self._prefix = keys.waiters_prefix(group)
         self._lock_key = keys.semaphore_key(group)
         self._semaphore = Semaphore()
@@ -43,6 +43,7 @@ class WaitingRoom:
         """Answer a request for a slot; None: the store is to be asked. `revision`: what its machine has seen of it."""
         if revision > self._mirror.proven_revision or (place := self.place(claim)) is None:
             return None
+        self._called(place)
         return denials.queued(self._position(place))
 
     @property
@@ -69,6 +70,7 @@ class WaitingRoom:
 
     async def wait(self, place: Entry, limit: float) -> bool:
         """Wait until it is worth asking for the claim of a place that waits here; False after `limit` seconds."""
+        self._called(place)
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         earlier = self._waiting.get(place.key)
         if earlier is not None and not earlier.done():
