@@ -74,7 +74,7 @@ def cautions_of_fleet_server(settings: Settings, config: Config) -> tuple[str, .
     open_urls = [url for url in server.urls if url.startswith("http://") and not is_loopback(url)]
     if server.token_file and open_urls:
         found.append(
-            f"the token of fleet-server.token-file is sent to {open_urls[0]} without TLS, so others on the way can read "
-            "it: use https://"
+            f"the token of fleet-server.token-file is sent to {open_urls[0]} without TLS, so others on the way can "
+            "read it: use https://"
         )
     return tuple(found)

@@ -12,7 +12,7 @@ from typing import Any
 from locksmith.errors import ConflictError, CorruptValueError, StoreRefusedError
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.records import keys, member, node
-from locksmith.store.protocol import ABSENT, Also, Delete, Entry, Fingerprint, Store
+from locksmith.store.protocol import ABSENT, Also, Delete, Entry, Fingerprint, Put, Store
 from locksmith.util.jsonread import BadJsonError, read
 
 READABLE = frozenset(
@@ -85,34 +85,35 @@ class MachineRecords:
                 raise BadJsonError(f"the value is {error.problem.partition(';')[0]}") from None
             if isinstance(record, node.Node) and record.group != group:
                 raise BadJsonError("the record names another group")
-        entry = await self._written(store, write, key, value, ttl, own, fields)
+        if write == CREATE:
+            entry: Entry | None = await store.create(key, value, ttl=ttl)
+        elif write == SWAP and own[key] is member.decode:  # presence always has a lease
+            entry = await store.swap(key, value, read(fields, "version", int), _also(own, fields))
+        elif write in _OF_ENTRY:
+            entry = await _rewritten(store, write, Put(key, value, read(fields, "version", int)), ttl)
+        else:
+            raise BadJsonError("the field 'write' names no write")
         return {"answer": wire.DONE, "revision": 0, **({"entry": wire.encode_entry(entry)} if entry else {})}
 
-    async def _written(
-        self, store: Store, write: str, key: str, value: bytes, ttl: float, own: Any, fields: dict[str, Any]
-    ) -> Entry | None:
-        if write == CREATE:
-            return await store.create(key, value, ttl=ttl)
-        if write == SWAP and own[key] is member.decode:  # presence always has a lease
-            return await store.swap(key, value, read(fields, "version", int), _also(own, fields))
-        if write not in _OF_ENTRY:
-            raise BadJsonError("the field 'write' names no write")
-        now = (await store.get(key)).entry
-        if write == REVOKE and (now is None or now.version != read(fields, "version", int)):
+
+async def _rewritten(store: Store, write: str, put: Put, ttl: float) -> Entry | None:
+    """Write over an entry, prolong it or remove it, if it still has its version."""
+    now = (await store.get(put.key)).entry
+    if now is None or now.version != put.version:
+        if write == REVOKE:
             return None
-        if now is None or now.version != read(fields, "version", int):
-            raise ConflictError(f"{key} has changed, or has expired")
-        if write == UPDATE:
-            return await store.update(now, value, ttl)
-        if write == REPLACE:
-            return await store.replace(now, value, ttl)
-        if write == RENEW:
-            await store.renew(now, ttl)
-        elif write == REVOKE and now.lease:
-            await store.revoke(now)
-        else:
-            await store.delete(now.key, now.version)
-        return None
+        raise ConflictError(f"{put.key} has changed, or has expired")
+    if write == UPDATE:
+        return await store.update(now, put.value, ttl)
+    if write == REPLACE:
+        return await store.replace(now, put.value, ttl)
+    if write == RENEW:
+        await store.renew(now, ttl)
+    elif write == REVOKE and now.lease:
+        await store.revoke(now)
+    else:
+        await store.delete(now.key, now.version)
+    return None
 
 
 def _also(own: Any, fields: dict[str, Any]) -> list[Also]:
