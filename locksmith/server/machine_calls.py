@@ -22,7 +22,7 @@ from locksmith.server.answers import Answer, unauthorized
 from locksmith.server.identity import Identity, Role
 from locksmith.server.ports import Identifies, MachineDesk
 from locksmith.server.reply import Reply, date, read_body
-from locksmith.server.requests import TOO_SLOW
+from locksmith.server.requests import TOO_SLOW, too_large
 from locksmith.server.turns import TooManyCallsError
 from locksmith.util.jsonread import BadJsonError, load_record
 from locksmith.util.ratelimit import RateLimit
@@ -75,10 +75,11 @@ class _Calls:
             # A call goes on without its machine: it asks again, and may be at another server by then.
             await asyncio.wait({asked})
         try:
-            said = asked.result()
+            status, said = answered(asked.result())
         except LocksmithError as error:
-            return self._failed(who, call, error)
-        return _json(*answered(said))
+            status, said = failed(error)
+        log.debug("%s of %s in %s: %d %s", call, who.name, group, status, said.get("answer") or said.get("value", ""))
+        return _json(status, said)
 
     def _refused(self, who: Identity, group: str, call: str) -> str:
         if who.role is not Role.MACHINE:
@@ -91,10 +92,6 @@ class _Calls:
         if self._told.allows(asyncio.get_running_loop().time()):
             log.warning("refused: %s: %s", who.name, sentence)
         return Reply(request, replace(unauthorized(sentence), closes=True))
-
-    def _failed(self, who: Identity, call: str, error: LocksmithError) -> Response:
-        log.debug("%s of %s: %s", call, who.name, error)
-        return _json(*failed(error))
 
 
 def answered(said: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
@@ -133,6 +130,9 @@ async def _gone(request: Request) -> None:
 
 
 async def _read_call(request: Request) -> dict[str, Any] | Response:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 9 or int(length) > wire.LARGEST:  # noqa: PLR2004 - a gigabyte
+        return Reply(request, too_large(wire.LARGEST))
     raw = await read_body(request, wire.LARGEST)
     if isinstance(raw, Answer):
         return Reply(request, raw)

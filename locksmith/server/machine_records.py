@@ -5,12 +5,15 @@ checked: its key is the machine's own, and its value is such a record. A lease i
 the entry which stands there.
 """
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from locksmith.errors import ConflictError, CorruptValueError, StoreRefusedError
+from locksmith.errors import ConflictError, CorruptValueError, LocksmithError, StoreRefusedError
 from locksmith.lock import machine_wire as wire
+from locksmith.lock.absence import note_absent, tidy
 from locksmith.lock.records import keys, member, node
 from locksmith.store.protocol import ABSENT, Also, Delete, Entry, Fingerprint, Put, Store
 from locksmith.util.jsonread import BadJsonError, read
@@ -20,6 +23,8 @@ READABLE = frozenset(
 )
 """What a machine may read of its group, by the first part of a key below the group's folder."""
 LEAST_TTL = 1.0
+LOOK_AFTER, LOOK_LIMIT = 300.0, 5.0
+"""Seconds between two looks for machines of a group that are gone, and for each."""
 
 CREATE, UPDATE, REPLACE, RENEW, REVOKE, SWAP, DELETE = (
     *("create", "update", "replace", "renew", "revoke", "swap", "delete"),
@@ -34,6 +39,8 @@ class MachineRecords:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
+        self._next_look: dict[str, float] = {}
+        self._looking: set[asyncio.Task[None]] = set()
 
     async def answer(self, store: Store, group: str, machine: str, call: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Give the answer to a call, with the `revision` at which it was given (0: it is not known)."""
@@ -93,7 +100,24 @@ class MachineRecords:
             entry = await _rewritten(store, write, Put(key, value, read(fields, "version", int)), ttl)
         else:
             raise BadJsonError("the field 'write' names no write")
+        self._look_in_time(store, group)
         return {"answer": wire.DONE, "revision": 0, **({"entry": wire.encode_entry(entry)} if entry else {})}
+
+    def _look_in_time(self, store: Store, group: str) -> None:
+        """Look now and then for machines that are gone: without etcd no machine can do that (lock/membership.py)."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_look.setdefault(group, now + LOOK_AFTER):
+            return
+        self._next_look[group] = now + LOOK_AFTER
+        looking = asyncio.ensure_future(self._look(store, group))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    async def _look(self, store: Store, group: str) -> None:
+        with suppress(LocksmithError, TimeoutError):
+            async with asyncio.timeout(LOOK_LIMIT):
+                await note_absent(store, group, self._clock())
+                await tidy(store, group, self._clock())
 
 
 async def _rewritten(store: Store, write: str, put: Put, ttl: float) -> Entry | None:

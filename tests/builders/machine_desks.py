@@ -49,7 +49,7 @@ class DeskDoor:
     def says(self, problem: str) -> str:
         return f"the server {self.url} {problem}"
 
-    async def exchange(self, request, limit, before=lambda: None, *, most) -> HttpAnswer:
+    async def exchange(self, request, limit, before=lambda: None, *, most) -> HttpAnswer:  # noqa: ARG002 - a server's
         """Answer a request."""
         if self.down:
             raise StoreUnavailableError(self.says("cannot be reached"))

@@ -41,12 +41,11 @@ class ServerSite(Site):
         self.enrol(node.machine_id, folder)
         return node
 
-    def enrol(self, machine: str, file: Path) -> None:
+    def enrol(self, machine: str, file: Path, group: str = "") -> None:
         """Give a machine its token, as the server does."""
-        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(self.group, machine))
-        new = Credential(
-            role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(self.group,)
-        )
+        group = group or self.group
+        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(group, machine))
+        new = Credential(role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(group,))
         file.write_text(f"{token.text}\n")
         file.chmod(0o600)
 

@@ -96,6 +96,37 @@ def test_whichever_write_of_a_request_comes_late_it_takes_no_slot_after_the_end(
     play(story, tmp_path, store)
 
 
+class Stopped:
+    """A server that stands still before one of its calls to etcd, until it is thawed."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+        self.thawed = asyncio.Event()
+
+    async def carry(self, call):
+        await asyncio.sleep(0)
+        self.left -= 1
+        if self.left < 0:
+            await self.thawed.wait()
+        return call.apply()
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("number", range(12))
+def test_wherever_a_server_stands_still_it_takes_no_slot_for_a_claim_that_has_ended(number, store, tmp_path):
+    async def story(servers):
+        stopped = Stopped(number)
+        doors = servers.doors("a", servers.desk(stopped), servers.desk())
+        asked = asyncio.ensure_future(doors[0].answer(G, wire.REQUEST, wire.encode_call(Position(0), A)))
+        await asyncio.sleep(1)
+        await servers.strategy("a", doors[1]).abort(A, "not needed any more")
+        stopped.thawed.set()
+        await asked
+        assert await servers.holders() == ()
+
+    play(story, tmp_path, store)
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_lost_answers_are_resolved_at_the_next_server(store, tmp_path):
     """A server is killed between its write and its answer, at each call of a reboot."""
