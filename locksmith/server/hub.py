@@ -6,14 +6,20 @@ front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
+from typing import Final
 
 from locksmith.server.group_mirror import GroupMirror
 from locksmith.server.mirror_store import GroupMirrors
 from locksmith.server.shared_places import SharedPlaces
+from locksmith.server.shared_reads import TOGETHER, SharedReads, Unhurried
 from locksmith.server.waiting_room import WaitingRoom
 from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
 from locksmith.store.protocol import Change, Store, Until, any_change
+
+LONGEST_READ: Final = 2 * TOGETHER
+"""Seconds for a read that machines share, at most: then each reads by itself."""
 
 
 class WatchingStore(ObservedStore):
@@ -41,6 +47,7 @@ class Hub:
         self.mirrors = GroupMirrors(store, groups)
         self._rooms: dict[str, WaitingRoom] = {}
         self._stores: dict[str, Store] = {}
+        self._shared = SharedReads(store)
         self._kept: list[SharedPlaces] = []
         self._running: list[asyncio.Task[None]] = []
         for group in groups if self.mirrors.follows else ():
@@ -56,6 +63,14 @@ class Hub:
     def store_of(self, group: str) -> Store:
         """Give the store in which a machine of a group asks."""
         return self._stores.get(group, self._store)
+
+    def reads_of(self, group: str, machine: str) -> Store:
+        """Give the store in which a machine compares what it has seen: behind others it may share a read."""
+        room = self.room(group)
+        place = room.place_of(machine) if room is not None else None
+        if room is None or place is None:
+            return self.store_of(group)
+        return Unhurried(self._store, self._shared, partial(room.wait, place, LONGEST_READ))
 
     def start(self) -> None:
         """Begin to follow the store."""

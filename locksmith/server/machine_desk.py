@@ -38,7 +38,6 @@ from locksmith.lock.unchanged import Unchanged
 from locksmith.server.hub import Hub
 from locksmith.server.machine_records import MachineRecords
 from locksmith.server.turns import Turns
-from locksmith.server.waiting_room import WaitingRoom
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting, Position, Reading, Store
 from locksmith.util.jsonread import BadJsonError, read
@@ -53,6 +52,8 @@ WAIT_LIMIT = 50.0
 """Seconds for a wait at most: proxies end a request without an answer after 60."""
 SHORTER = 0.2
 """The share by which a wait is shorter at most: machines that began to wait together do not all come back together."""
+SHORT = 15.0
+"""Seconds: the rest of a machine's wait, which is not made shorter again and again."""
 PLACE_TTL = 240.0
 """Seconds after which a place expires that no call keeps. A machine asks every minute, and at once elsewhere."""
 MOST_KEPT = 20_000
@@ -94,7 +95,7 @@ class MachineDesk:
         own = store or open_store(config.store, observer=self._observer)
         self._store = own
         self._store_of = store_of or (lambda _group: own)
-        self._room_of: Callable[[str], WaitingRoom | None] = lambda _group: None
+        self._hub: Hub | None = None
         self._records = MachineRecords(clock)
         self._turns, self._unchanged = Turns(), Unchanged()
         self._kept: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
@@ -134,7 +135,7 @@ class MachineDesk:
 
     def wait_by(self, hub: Hub) -> None:
         """Have machines wait by the mirrors of this store, from now on."""
-        self._store_of, self._room_of = hub.store_of, hub.room
+        self._hub, self._store_of = hub, hub.store_of
 
     def drain(self) -> None:
         """Answer all who wait."""
@@ -154,7 +155,7 @@ class MachineDesk:
 
     def _from_room(self, group: str, claim: Claim, known: Position) -> Mapping[str, Any] | None:
         """Answer a claim that waits behind others, without the store; None: the store is to be asked."""
-        room = self._room_of(group)
+        room = self._hub.room(group) if self._hub is not None else None
         if room is None or (known.cluster and known.cluster != self._cluster):
             return None
         denied = room.answer(claim, known.revision)
@@ -249,8 +250,10 @@ class MachineDesk:
         key = (group, claim.holder)
         async with _limited(), self._turns.turn(key):
             await self._stop_waiting(*key)
-            least = min(WAIT_LIMIT, max(0.0, limit)) * (1 - SHORTER * self._rng.random())
-            waiting, room = self._kept.get(key), self._room_of(group)
+            least = min(WAIT_LIMIT, max(0.0, limit))
+            if least > SHORT:
+                least *= 1 - SHORTER * self._rng.random()
+            waiting, room = self._kept.get(key), self._hub.room(group) if self._hub is not None else None
             place = room.place(claim) if room is not None else None
             if self._draining.is_set():
                 return True
@@ -311,7 +314,10 @@ class MachineDesk:
         return _Waiting(claim, lock, store)
 
     async def _of_store(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
-        said = await self._records.answer(self._store_of(group), group, machine, call, fields)
+        store = self._store_of(group)
+        if self._hub is not None and call in {wire.READ, wire.KNOWS}:
+            store = self._hub.reads_of(group, machine)
+        said = await self._records.answer(store, group, machine, call, fields)
         return {**said, "store": {"cluster": self._cluster, "revision": said.pop("revision")}}
 
 

@@ -89,7 +89,7 @@ class SharedPlaces:
                     silent.append(entry)
                 else:
                     self._guests[key] = replace(guest, fresh=False)
-            elif guest.fresh or entry.version == guest.place.version:
+            elif now - guest.called <= SILENT and (guest.fresh or entry.version == guest.place.version):
                 foreign.append(entry)
                 self._guests[key] = replace(guest, place=entry, fresh=False)
             else:

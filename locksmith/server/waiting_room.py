@@ -53,20 +53,28 @@ class WaitingRoom:
 
     def place(self, claim: Claim) -> Entry | None:
         """Give the place of a claim that waits here; None: it is near the front, has no place, or that is not known."""
-        if claim.taken is not None or claim.state != HELD or not self._mirror.freshness.current:
+        if claim.taken is not None or claim.state != HELD:
+            return None
+        place = self._place(places.name_of(claim))
+        if place is None or read(place, lambda found: found.nonce) != claim.nonce:
+            return None
+        ended = self._mirror.replica.get(keys.ended_key(self._group, claim.holder)).entry
+        return None if ended is not None and claim.nonce.encode() in ended.value else place
+
+    def place_of(self, machine: str) -> Entry | None:
+        """Give the place of a machine that waits here for any claim."""
+        return self._place(machine)
+
+    def _place(self, name: str) -> Entry | None:
+        if not self._mirror.freshness.current or name in self._semaphore.holders:
             return None
         replica = self._mirror.replica
-        ticket = replica.get(places.ticket_key(self._group, claim)).entry
+        ticket = replica.get(keys.ticket_key(self._group, name)).entry
         number = places.number_of_ticket(ticket.value) if ticket is not None else None
-        if number is None or claim.holder in self._semaphore.holders:
+        if number is None:
             return None
-        place = replica.get(places.place_key(self._group, claim, number)).entry
-        if place is None or not place.lease or place.key in self._front:
-            return None
-        if read(place, lambda found: found.nonce) != claim.nonce:
-            return None
-        ended = replica.get(keys.ended_key(self._group, claim.holder)).entry
-        return None if ended is not None and claim.nonce.encode() in ended.value else place
+        place = replica.get(places.numbered_key(self._group, name, number)).entry
+        return None if place is None or not place.lease or place.key in self._front else place
 
     async def wait(self, place: Entry, limit: float) -> bool:
         """Wait until it is worth asking for the claim of a place that waits here; False after `limit` seconds."""
