@@ -62,12 +62,10 @@ def refuse_unusable_strategy(settings: Settings, config: Config) -> None:
 
 def cautions_of_fleet_server(settings: Settings, config: Config) -> tuple[str, ...]:
     """Warn of servers that are named and not asked, and of a token that is sent without TLS over a network."""
-    named = (settings.of(key) for name, key in keys.KEYS.items() if name.startswith("fleet-server."))
-    given = [setting for setting in named if setting and setting.value]
-    found = []
-    if given and config.strategy != SERVER:
+    given, found = settings.of(keys.FLEET_SERVER_URLS), []
+    if given and given.value and config.strategy != SERVER:
         found.append(
-            f"{given[0].origin} sets {given[0].key.name}, and the strategy is {config.strategy}, which asks no "
+            f"{given.origin} sets {given.key.name}, and the strategy is {config.strategy}, which asks no "
             'locksmith-server: write strategy = "server", or leave [fleet-server] out'
         )
     server = config.fleet_server

@@ -239,7 +239,7 @@ def test_what_a_machine_knows_is_compared_before_anything_is_written(tmp_path):
     play(story, tmp_path)
 
 
-def test_a_slot_that_an_operator_freed_is_not_taken_again_by_a_server_that_knows_nothing(tmp_path):
+def test_a_slot_that_an_operator_freed_is_not_taken_again_by_another_server(tmp_path):
     async def story(servers):
         doors = servers.doors("a", servers.desk(), servers.desk())
         strategy = servers.strategy("a", *doors)
