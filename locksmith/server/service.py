@@ -90,8 +90,7 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
-            draining()
-            await door.close(STOP_LIMIT)
+            await door.close(STOP_LIMIT, draining)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await desk.close()

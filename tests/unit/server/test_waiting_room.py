@@ -1,4 +1,4 @@
-"""Machines that wait behind others at servers: no call of theirs reaches the store, and none loses its place by that."""
+"""Machines that wait behind others at servers: no call of theirs reaches the store, and none loses its place."""
 
 import asyncio
 import contextlib
