@@ -219,8 +219,8 @@ def _show(number: int, cost: Cost) -> None:
     asked = ", ".join(f"{method} {rate:.2f}" for method, rate in cost.requests.items())
     print(
         f"{number:6,} machines: server {cost.server:.0f} MiB, {100 * cost.cores[0]:.0f} % of a core; etcd "
-        f"{cost.etcd:.0f} MiB, {100 * cost.cores[1]:.0f} %; hand-over p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms\n"
-        f"  requests to etcd per second: {sum(cost.requests.values()):.2f} ({asked})",
+        f"{cost.etcd:.0f} MiB, {100 * cost.cores[1]:.0f} %; hand-over p50 {1000 * p50:.0f} ms, "
+        f"p99 {1000 * p99:.0f} ms\n  requests to etcd per second: {sum(cost.requests.values()):.2f} ({asked})",
         flush=True,
     )
 
