@@ -70,7 +70,11 @@ class _Calls:
             return fields
         asked = asyncio.ensure_future(self._desk.call(group, who.name, call, fields))
         if call == wire.WAIT:
-            await _until_either(asked, request)
+            request.state.guest.park(parked=True)
+            try:
+                await _until_either(asked, request)
+            finally:
+                request.state.guest.park(parked=False)
         else:
             # A call goes on without its machine: it asks again, and may be at another server by then.
             await asyncio.wait({asked})

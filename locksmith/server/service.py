@@ -24,6 +24,7 @@ from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
+from locksmith.server.hub import Hub
 from locksmith.server.machine_calls import make_routes
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
@@ -50,6 +51,8 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
     machines, callers = MachineDesk(config), Credentials(store)
+    hub = Hub(machines.store, config.server.groups)
+    machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     others = [
         *Enrolment(store).routes(),
@@ -58,8 +61,10 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     ]
     try:
         desk = Desk(config, paths)
+        hub.start()
         await serve(desk, config.server, listener, context, notifier, others=others, draining=machines.drain)
     finally:
+        await hub.close()
         await machines.close()
         await store.close()
 
@@ -91,8 +96,7 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
-            draining()
-            await door.close(STOP_LIMIT)
+            await door.close(STOP_LIMIT, draining)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await desk.close()
