@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from uvicorn.config import Config as HttpConfig
 
@@ -27,6 +27,9 @@ from locksmith.util.signals import heard
 from locksmith.util.visits import listen
 from locksmith.util.words import listed
 
+if TYPE_CHECKING:
+    from locksmith.server.web.open import Web
+
 log = logging.getLogger(__name__)
 
 UNIT: Final = "locksmith-server.service"
@@ -37,10 +40,11 @@ STOP_LIMIT: Final = 8.0
 async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
+    from locksmith.server.web.open import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    await serve(Desk(config, paths), config.server, listener, context, notifier)
+    await serve(Desk(config, paths), config.server, listener, context, notifier, web=Web(config, paths))
 
 
 async def serve(
@@ -49,13 +53,20 @@ async def serve(
     listener: socket.socket,
     context: Callable[[], ssl.SSLContext] | None,
     notifier: Notifier,
+    *,
+    web: "Web | None" = None,
 ) -> None:
     """Serve these rules on a socket until a signal."""
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
+        door = Door(
+            listener,
+            http_config(make_app(desk, settings.groups, web.routes if web else ())),
+            context,
+            lobby=size_of_lobby(),
+        )
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)
@@ -67,10 +78,14 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
+            if web:
+                await web.stop()
             await door.close(STOP_LIMIT)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await desk.close()
+            if web:
+                await web.close()
 
 
 def _reads_again() -> None:

@@ -84,6 +84,14 @@ class Fleet:
             self._names = (now, names)
         return names
 
+    def follows(self, group: str) -> bool:
+        """Tell whether a group is followed, so known."""
+        return group in self._groups
+
+    def followed(self) -> list[str]:
+        """Name the groups that are followed."""
+        return sorted(self._groups)
+
     async def see(self, group: str) -> Sight:
         """Give what is known of a group; the first time it is read."""
         followed = self._follow(group)
@@ -104,7 +112,8 @@ class Fleet:
         while not self.closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(beat), self._news:
-                    await self._news.wait_for(lambda: self.closed or self._numbers(groups) != seen)
+                    await self._news.wait_for(lambda seen=seen: self.closed or self._numbers(groups) != seen)  # type: ignore[misc]
+
             now = self._numbers(groups)
             if not self.closed:
                 yield now != seen
