@@ -3,10 +3,11 @@
 The parts are read one after another, not at one moment: nothing is decided by it.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from locksmith.errors import CorruptValueError, LocksmithError
 from locksmith.fleet.group import GroupView
@@ -28,22 +29,62 @@ T = TypeVar("T")
 _NO_LEASE = "it has no lease (a copied keyspace?), so it shows no machine that is there; {}"
 
 
-async def read_group(store: Store, group: str) -> GroupView:
-    """Read all of a group. A semaphore that cannot be read is a `CorruptValueError`; others are its `problems`."""
+AT_ONCE = 100
+"""Records that are decoded before others have their turn in the event loop."""
+
+
+class Memo:
+    """What was decoded in the last reading of a group: the next one decodes what is new."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[bytes, bool, Any]] = {}
+        self._now: dict[str, tuple[bytes, bool, Any]] = {}
+
+    def find(self, entry: Entry) -> tuple[Any] | None:
+        """Give what an equal entry was decoded to; None: it was not."""
+        known = self._last.get(entry.key)
+        if known is None or known[0] != entry.value or known[1] != bool(entry.lease):
+            return None
+        self._now[entry.key] = known
+        return (known[2],)
+
+    def keep(self, entry: Entry, decoded: object) -> None:
+        """Remember what an entry was decoded to."""
+        self._now[entry.key] = (entry.value, bool(entry.lease), decoded)
+
+    def end(self) -> None:
+        """Forget what this reading has not met."""
+        self._last, self._now = self._now, {}
+
+
+async def read_group(store: Store, group: str, memo: Memo | None = None) -> GroupView:
+    """Read all of a group. A semaphore that cannot be read is a `CorruptValueError`; others are its `problems`.
+
+    For who reads again and again, `memo` keeps what was decoded.
+    """
     problems: list[CorruptValueError] = []
     now = datetime.now(UTC)
+    memo = memo or Memo()
 
-    def kept(parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
-        found = []
+    async def kept(parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
+        found: list[T] = []
+        decoded = 0
         for entry in entries:
+            if (known := memo.find(entry)) is not None:
+                found.append(known[0])
+                continue
             try:
                 found.append(parse(entry))
+                memo.keep(entry, found[-1])
             except CorruptValueError as error:
                 problems.append(error)
+            decoded += 1
+            if decoded % AT_ONCE == 0:
+                await asyncio.sleep(0)
         return found
 
-    def only(parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
-        return next(iter(kept(parse, (entry,) if entry else ())), None)
+    async def only(parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
+        return next(iter(await kept(parse, (entry,) if entry else ())), None)
 
     def parse_hold(entry: Entry) -> tuple[str, Order]:
         machine_id = keys.unsegment(entry.key.removeprefix(keys.holds_prefix(group)))
@@ -71,23 +112,25 @@ async def read_group(store: Store, group: str) -> GroupView:
     remembered = [*await read_all(store, keys.members_prefix(group)), *await read_all(store, keys.absent_prefix(group))]
     held_back = await read_all(store, keys.holds_prefix(group))
     problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
-    machines = {one.machine_id: one for one in kept(parse_node, present) if not one.has_expired(now)}
-    return GroupView(
+    machines = {one.machine_id: one for one in await kept(parse_node, present) if not one.has_expired(now)}
+    view = GroupView(
         group=group,
         semaphore=state.semaphore,
         claims=state.claims,
-        waiters=tuple(kept(parse_place, _in_order(line))),
+        waiters=tuple(await kept(parse_place, _in_order(line))),
         machines=machines,
-        absent=_absent(kept(_parse_member, remembered), present, now),
-        share=only(lambda entry: share.decode(entry.value, entry.key), shared),
-        freeze=only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
-        holds=dict(kept(parse_hold, held_back)),
-        spacing=only(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
-        noted=tuple(only(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
+        absent=_absent(await kept(_parse_member, remembered), present, now),
+        share=await only(lambda entry: share.decode(entry.value, entry.key), shared),
+        freeze=await only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
+        holds=dict(await kept(parse_hold, held_back)),
+        spacing=await only(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
+        noted=tuple(await only(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
         problems=tuple(problems),
         revision=state.revision,
         at=now,
     )
+    memo.end()
+    return view
 
 
 async def read_slots(store: Store, group: str) -> GroupView:

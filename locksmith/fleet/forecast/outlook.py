@@ -26,7 +26,7 @@ def outlook_plan(view: GroupView, events: Sequence[Event], start: datetime, *, e
     `everything`: each machine that is present is to reboot, needed or not.
     """
     plan = group_plan(view, times_seen(events), UNSEEN_REBOOT)
-    machines = len(view.machines) if everything else len(progress(view, events).left)
+    machines = len(view.machines) if everything else progress(view, events).left
     if plan is None or not machines:
         return None
     return RolloutPlan(start.replace(microsecond=0), (replace(plan, machines=machines),))

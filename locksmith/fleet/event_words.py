@@ -1,0 +1,46 @@
+"""An event of a group's history, in words. Pure."""
+
+from dataclasses import dataclass
+
+from locksmith.lock.records.claim import DAEMON, MACHINES, MANUAL
+from locksmith.lock.records.event import HELD, REBOOTED, Event
+from locksmith.util.words import span
+
+
+@dataclass(frozen=True, slots=True)
+class EventWords:
+    """What happened, to which machine (its name and its id), for how long it held its slot, and who did it and why."""
+
+    what: str
+    name: str
+    machine_id: str
+    long: str
+    why: str
+
+    def has(self, text: str) -> bool:
+        """Tell whether a text stands in it; case does not count."""
+        wanted = text.casefold()
+        return any(wanted in one.casefold() for one in (self.what, self.name, self.machine_id, self.why))
+
+
+def event_words(event: Event) -> EventWords:
+    """Put an event into words."""
+    what, detail = event.act, event.detail
+    if event.act == HELD:
+        what, detail = (REBOOTED, "") if event.detail == REBOOTED else ("released", event.detail)
+    # The host of a manual claim is the operator's.
+    name = event.hostname if event.kind in {*MACHINES, ""} and event.hostname else event.holder
+    long = span(event.at - event.taken) if event.taken else ""
+    return EventWords(what, name, event.holder, long, _why(_who(event), event.reason, detail))
+
+
+def _who(event: Event) -> str:
+    if event.who and event.host:
+        return f"{event.who}@{event.host}"
+    return f"{event.who}@{event.hostname}" if event.who and event.hostname and event.kind == MANUAL else event.who
+
+
+def _why(who: str, reason: str, detail: str) -> str:
+    """Put together who did something, why, and how it went; a daemon goes without saying."""
+    by = ": ".join(part for part in ("" if who == DAEMON else who, reason) if part)
+    return "; ".join(part for part in (by, detail) if part)

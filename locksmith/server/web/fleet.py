@@ -1,0 +1,186 @@
+"""What the page knows of the fleet: a view of each group, which follows the store while people look at it.
+
+Any store will do; one that answers from memory makes it cheap. Nothing is decided by what is kept here, and it may be
+lost at any moment.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from locksmith.errors import CorruptValueError, LocksmithError, StoreError
+from locksmith.fleet.group import GroupView
+from locksmith.fleet.reader import Memo, list_groups, read_group
+from locksmith.lock.history import MOST, History
+from locksmith.lock.records import keys
+from locksmith.lock.records.event import Event
+from locksmith.store.protocol import Store
+
+log = logging.getLogger(__name__)
+
+READ_LIMIT: Final = 10.0
+"""Seconds for reading a group, or their names."""
+READ_AGAIN: Final = 20.0
+"""Seconds after which a group is read again, also if its watch is silent: a frozen member is silent too."""
+CALM: Final = 0.3
+"""Seconds between two reads at least."""
+RESTS: Final = 5
+"""How many times as long as a read took there is none after it."""
+RETRY: Final = 2.0
+"""Seconds between two reads while etcd is away."""
+UNUSED: Final = 60.0
+"""Seconds after which a group that no one has looked at is no longer followed."""
+FRESH_NAMES: Final = 5.0
+"""Seconds for which the names of the groups are not read again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was last seen of a group; `problem` says why it is not seen now (empty: it is), and `view` is older then.
+
+    `number` grows with each change of what is seen. `events` are the youngest of the history, the oldest first.
+    """
+
+    view: GroupView | None = None
+    events: Sequence[Event] = ()
+    problem: str = ""
+    number: int = 0
+
+
+@dataclass(slots=True)
+class _Followed:
+    """A group that is followed, and the last time that someone looked at it, by the loop's clock."""
+
+    sight: Sight = field(default_factory=Sight)
+    asked: float = 0.0
+    task: "asyncio.Task[None] | None" = None
+    first: asyncio.Event = field(default_factory=asyncio.Event)
+    memo: Memo = field(default_factory=Memo)
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Fleet:
+    """All groups of a store. No call raises but for a cancellation, except `names`."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.store = store
+        self._clock = clock
+        self._groups: dict[str, _Followed] = {}
+        self._news = asyncio.Condition()
+        self._names: tuple[float, list[str]] = (float("-inf"), [])
+        self.closed = False
+
+    async def names(self) -> list[str]:
+        """Name the groups that are in use, the default one ("") first. `StoreError`, `TimeoutError`."""
+        now = asyncio.get_running_loop().time()
+        at, names = self._names
+        if now - at > FRESH_NAMES:
+            async with asyncio.timeout(READ_LIMIT):
+                names = await list_groups(self.store)
+            self._names = (now, names)
+        return names
+
+    async def see(self, group: str) -> Sight:
+        """Give what is known of a group; the first time it is read."""
+        followed = self._follow(group)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(READ_LIMIT):
+                await followed.first.wait()
+        return followed.sight
+
+    async def refresh(self, group: str) -> Sight:
+        """Read a group now: for whom has just changed it."""
+        followed = self._follow(group)
+        await self._read(group, followed)
+        return followed.sight
+
+    async def changes(self, groups: Sequence[str], beat: float) -> AsyncIterator[bool]:
+        """Tell of each change of one of these groups (True), and at least every `beat` seconds something (False)."""
+        seen = self._numbers(groups)
+        while not self.closed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(beat), self._news:
+                    await self._news.wait_for(lambda: self.closed or self._numbers(groups) != seen)
+            now = self._numbers(groups)
+            if not self.closed:
+                yield now != seen
+            seen = now
+
+    async def close(self) -> None:
+        """Follow nothing any more; who waits for a change is told that it ends."""
+        self.closed = True
+        async with self._news:
+            self._news.notify_all()
+        tasks = [one.task for one in self._groups.values() if one.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _numbers(self, groups: Sequence[str]) -> list[int]:
+        return [self._follow(group).sight.number for group in groups]
+
+    def _follow(self, group: str) -> _Followed:
+        followed = self._groups.setdefault(group, _Followed())
+        followed.asked = asyncio.get_running_loop().time()
+        if followed.task is None and not self.closed:
+            followed.task = asyncio.create_task(self._keep(group, followed))
+        return followed
+
+    async def _keep(self, group: str, followed: _Followed) -> None:
+        """Read at each change, while someone looks."""
+        loop = asyncio.get_running_loop()
+        while loop.time() - followed.asked < UNUSED:
+            took = await self._read(group, followed)
+            followed.first.set()
+            if followed.sight.problem:
+                await asyncio.sleep(RETRY)
+                continue
+            await asyncio.sleep(max(CALM, RESTS * took))
+            await self._changed(group, followed.sight)
+        # What is not followed is forgotten, or it would be shown as if it were of now.
+        del self._groups[group]
+
+    async def _changed(self, group: str, sight: Sight) -> None:
+        view = sight.view
+        with contextlib.suppress(StoreError):  # the next read says it
+            if view is not None:
+                await self.store.wait(keys.group_prefix(group), view.revision, prefix=True, limit=READ_AGAIN)
+
+    async def _read(self, group: str, followed: _Followed) -> float:
+        """Read it, note what is new, and give how long it took, in seconds."""
+        began = asyncio.get_running_loop().time()
+        async with followed.reading:
+            before = followed.sight
+            try:
+                async with asyncio.timeout(READ_LIMIT):
+                    view = await read_group(self.store, group, followed.memo)
+                    events = await History(self.store, group).read(MOST)
+                sight = Sight(view, events, "", before.number)
+            except (StoreError, CorruptValueError, TimeoutError) as error:
+                sight = Sight(before.view, before.events, _words(error), before.number)
+            except LocksmithError as error:
+                sight = Sight(before.view, before.events, str(error), before.number)
+            if not _is_same(sight, before):
+                sight = Sight(sight.view, sight.events, sight.problem, before.number + 1)
+            followed.sight = sight
+        if sight.number != before.number:
+            async with self._news:
+                self._news.notify_all()
+        return asyncio.get_running_loop().time() - began
+
+
+def _words(error: Exception) -> str:
+    return str(error) or f"etcd did not answer within {READ_LIMIT:g} s"
+
+
+def _is_same(one: Sight, other: Sight) -> bool:
+    if one.problem != other.problem or one.view is None or other.view is None:
+        return one.problem == other.problem and one.view is other.view
+    if len(one.events) != len(other.events) or one.events[-1:] != other.events[-1:]:
+        return False
+    # The revision moves with every write in etcd, also of other groups.
+    return replace(one.view, revision=0, at=None) == replace(other.view, revision=0, at=None)
