@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from locksmith.errors import CorruptValueError
+from locksmith.errors import CorruptValueError, LocksmithError
 from locksmith.fleet.group import GroupView
 from locksmith.lock import places
 from locksmith.lock.chunks import READS
@@ -21,6 +21,7 @@ from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import FREEZE, HOLD, SPACING, Order
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.protocol import Entry, Store
+from locksmith.util.commands import with_group
 
 T = TypeVar("T")
 
@@ -199,6 +200,17 @@ async def list_groups(store: Store) -> list[str]:
             if reading.entry is not None or await _has_more(store, group):
                 found.append(group)
     return found
+
+
+async def read_groups(store: Store) -> tuple[list[GroupView], list[str]]:
+    """Read every group, and say of those that cannot be read why."""
+    views, problems = [], []
+    for name in await list_groups(store):
+        try:
+            views.append(await read_group(store, name))
+        except LocksmithError as error:
+            problems.append(f"{name or 'the default group'}: {with_group(str(error), name)}")
+    return views, problems
 
 
 async def is_used(store: Store, group: str) -> bool:

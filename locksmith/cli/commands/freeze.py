@@ -18,7 +18,6 @@ from locksmith.cli.commands.ordered import (
     was_words,
     with_orders,
 )
-from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import confirm_group, note_unknown_group
 from locksmith.cli.moments import coming
@@ -26,6 +25,7 @@ from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
 from locksmith.errors import LockError, StoreRefusedError, UsageError
+from locksmith.fleet.fields import order_fields
 from locksmith.fleet.lookup import Match
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import list_groups

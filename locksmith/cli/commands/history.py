@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
@@ -12,11 +11,13 @@ from locksmith.cli.choose import choose
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import note_unknown_group
 from locksmith.cli.moments import past as past_moment
-from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
+from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError, LockError
+from locksmith.fleet.fields import Held
 from locksmith.fleet.lookup import Match, known_names, matches
+from locksmith.fleet.past import Past, began, of_machine, past_fields, since_then
 from locksmith.fleet.reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.admin import LockAdmin
@@ -25,23 +26,10 @@ from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import DAEMON, Claim
 from locksmith.lock.records.event import HELD, REBOOTED, Event
 from locksmith.store.protocol import Store
-from locksmith.util import records
 from locksmith.util.words import span
 
 _OF_MACHINES = {*claim_record.MACHINES, ""}
 """The kinds of claims whose host is the machine's own; "": an order about a machine."""
-
-Held = Claim | CorruptValueError | None
-"""The record of an id that holds a slot, as `LockState` has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """The youngest events, the oldest first, and who holds a slot now, or why that cannot be read."""
-
-    events: list[Event]
-    holds: list[tuple[str, Held]]
-    problem: CorruptValueError | None = None
 
 
 @click.command(cls=GoCommand)
@@ -66,9 +54,9 @@ def history(session: Session, *, limit: int, since: str | None, machine: str | N
     if machine is not None:
         found = _named(past, machine, session.with_store(lambda store: _names(store, session.config.group)))
         past = of_machine(past, choose(found, machine, " in the history"))
-    past = _since(past, begin, limit)
+    past = since_then(past, begin, limit)
     if as_json:
-        print_json({"group": session.config.group, **_fields(past)})
+        print_json({"group": session.config.group, **past_fields(past, datetime.now(UTC))})
         return
     now = datetime.now().astimezone()
     rows = [*(_event_row(event, now) for event in past.events), *(_hold_row(*hold, now) for hold in past.holds)]
@@ -81,12 +69,6 @@ def history(session: Session, *, limit: int, since: str | None, machine: str | N
     session.name_group()
     if past.problem:
         note(f"who holds a slot cannot be read: {past.problem}")
-
-
-def of_machine(past: Past, machine_id: str) -> Past:
-    """Give what is about one machine; a hold of an earlier version names it in its detail alone."""
-    events = [one for one in past.events if one.holder == machine_id or f"({machine_id})" in one.detail]
-    return Past(events, [hold for hold in past.holds if hold[0] == machine_id], past.problem)
 
 
 async def _names(store: Store, group: str) -> dict[str, str]:
@@ -109,25 +91,13 @@ def _named(past: Past, wanted: str, now: Mapping[str, str]) -> list[Match]:
     raise LockError(f"no machine is called {wanted}, now or in the history of the last 30 days")
 
 
-def _since(past: Past, begin: datetime | None, limit: int) -> Past:
-    """Give what happened since a moment, and what is still held."""
-    events = [event for event in past.events if begin is None or event.at >= begin]
-    return Past(events[-limit:], past.holds, past.problem)
-
-
 async def _read(lock: LockAdmin, limit: int) -> Past:
     events = await lock.history.read(limit)
     try:
         claims = (await lock.read()).claims
     except CorruptValueError as error:
         return Past(events, [], error)
-    return Past(events, sorted(claims.items(), key=_began))
-
-
-def _began(hold: tuple[str, Held]) -> tuple[bool, float]:
-    """Order holds by their beginning; those of which it is not known come last."""
-    _, claim = hold
-    return (False, claim.held_since.timestamp()) if isinstance(claim, Claim) else (True, 0.0)
+    return Past(events, sorted(claims.items(), key=began))
 
 
 def _event_row(event: Event, now: datetime) -> Row:
@@ -180,34 +150,3 @@ def _why(who: str, reason: str, detail: str = "") -> str:
 
 def _when(moment: datetime, now: datetime) -> str:
     return f"{moment.astimezone(now.tzinfo):%m-%d %H:%M:%S}"
-
-
-def _fields(past: Past) -> dict[str, object]:
-    return {
-        "events": [_event_fields(event) for event in past.events],
-        "holds": [_hold_fields(*hold) for hold in past.holds],
-        "problem": str(past.problem) if past.problem else None,
-    }
-
-
-def _event_fields(event: Event) -> dict[str, object]:
-    return {
-        "at": records.moment(event.at),
-        "act": event.act,
-        "who": event.who,
-        "host": event.host,
-        "reason": event.reason,
-        "detail": event.detail,
-        "id": event.holder,
-        "hostname": event.hostname,
-        "kind": event.kind,
-        "version": event.version,
-        "since": records.optional_moment(event.since) or None,
-        "taken": records.optional_moment(event.taken) or None,
-        "held_seconds": int((event.at - event.taken).total_seconds()) if event.taken else None,
-    }
-
-
-def _hold_fields(holder: str, claim: Held) -> dict[str, object]:
-    held = int((datetime.now(UTC) - claim.held_since).total_seconds()) if isinstance(claim, Claim) else None
-    return {"id": holder, "claim": claim_fields(claim), "held_seconds": held}

@@ -14,12 +14,13 @@ from locksmith.cli.busy import who_holds
 from locksmith.cli.commands.free_slot import Freed, free, tell_freed
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.named_machine import shown, to_lock, to_unlock
-from locksmith.cli.output import ask, can_ask, claim_fields, json_flag, note, print_json
+from locksmith.cli.output import ask, can_ask, json_flag, note, print_json
 from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.wait import QueueWait, timeout_option, wait_option
 from locksmith.cli.reboot.wait import queue_wait as read_queue_wait
 from locksmith.cli.session import Session, act_on, new_claim, pass_session, reason_option
 from locksmith.errors import LockError, UsageError
+from locksmith.fleet.fields import claim_fields
 from locksmith.fleet.lookup import Match
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reboot_words import reboot_words

@@ -4,10 +4,10 @@ import shlex
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.output import note
 from locksmith.cli.session import Session, act
 from locksmith.errors import CorruptValueError
+from locksmith.fleet.fields import order_fields
 from locksmith.lock.orders import OperatorOrders, Ordered, Stood
 from locksmith.lock.records.event import FREEZE, THAW
 from locksmith.lock.records.order import Order

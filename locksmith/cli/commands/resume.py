@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 import click
 
 from locksmith.cli.commands.freeze import group_option, order_of
-from locksmith.cli.fleet_json import incident_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import LocksmithError, UsageError
+from locksmith.fleet.fields import incident_fields
 from locksmith.fleet.phrases import group_name
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.records.event import RESUME
