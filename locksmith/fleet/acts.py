@@ -105,16 +105,21 @@ async def unhold(
     return before
 
 
-async def resume(orders: OperatorOrders, author: Author, order: Order, done: list[Incident]) -> None:
-    """Acknowledge what went wrong in a group; `done` is filled with it, also if an error comes in between."""
+async def resume(
+    orders: OperatorOrders, author: Author, order: Order, done: list[Incident], *, succession: str = ""
+) -> None:
+    """Acknowledge what went wrong in a group; `done` is filled with it, also if an error comes in between.
+
+    `succession` says which etcd cluster the order puts in the place of which.
+    """
     try:
         await orders.resume(order, done)
     finally:
         if done:
             detail = named([one.describe() for one in done], "; ")
             await orders.admin.history.add(author.act(RESUME, order.reason, detail))
-    if not done:
-        await orders.admin.history.add(author.act(RESUME, order.reason, NOTHING_WRONG))
+    if succession or not done:
+        await orders.admin.history.add(author.act(RESUME, order.reason, succession or NOTHING_WRONG))
 
 
 async def free(

@@ -14,6 +14,7 @@ from locksmith.errors import StoreError
 from locksmith.fleet.event_words import event_words
 from locksmith.fleet.explain import case, explain
 from locksmith.fleet.lookup import known_names
+from locksmith.fleet.machine_table import Weight
 from locksmith.lock.records.event import Event
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.server.answers import Answer
@@ -25,7 +26,7 @@ from locksmith.server.web.machine import machine_facts
 from locksmith.server.web.ports import People
 from locksmith.server.web.render import HEADERS, Templates, answer, group_of, group_segment, page, static
 from locksmith.server.web.requests import BadFormError, number, query, read_form
-from locksmith.server.web.views import Badge, GroupPage, MachineFilter, Weight
+from locksmith.server.web.views import Badge, GroupPage, MachineFilter
 
 log = logging.getLogger(__name__)
 
