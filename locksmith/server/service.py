@@ -5,11 +5,12 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from starlette.routing import BaseRoute
 from uvicorn.config import Config as HttpConfig
 
 from locksmith.config.model import Config
@@ -20,15 +21,15 @@ from locksmith.host.paths import Paths
 from locksmith.server.app import make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.door import Door, size_of_lobby
+from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
 from locksmith.server.ports import FleetLock
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
 from locksmith.util.visits import listen
 from locksmith.util.words import listed
-
-if TYPE_CHECKING:
-    from locksmith.server.web.open import Web
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,13 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    await serve(Desk(config, paths), config.server, listener, context, notifier, web=Web(config, paths))
+    store = open_store(config.store, observer=Expecting(str))
+    web = Web(config, paths, store)
+    others = [*Enrolment(store).routes(), *web.routes]
+    try:
+        await serve(Desk(config, paths), config.server, listener, context, notifier, others=others, stop=web.stop)
+    finally:
+        await store.close()
 
 
 async def serve(
@@ -54,19 +61,15 @@ async def serve(
     context: Callable[[], ssl.SSLContext] | None,
     notifier: Notifier,
     *,
-    web: "Web | None" = None,
+    others: Sequence[BaseRoute] = (),
+    stop: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve these rules on a socket until a signal."""
+    """Serve these rules, and other routes, on a socket until a signal. `stop` ends answers that have no end."""
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(
-            listener,
-            http_config(make_app(desk, settings.groups, web.routes if web else ())),
-            context,
-            lobby=size_of_lobby(),
-        )
+        door = Door(listener, http_config(make_app(desk, settings.groups, others)), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)
@@ -78,14 +81,12 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
-            if web:
-                await web.stop()
+            if stop is not None:
+                await stop()
             await door.close(STOP_LIMIT)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await desk.close()
-            if web:
-                await web.close()
 
 
 def _reads_again() -> None:

@@ -9,37 +9,35 @@ from locksmith.host.paths import Paths
 from locksmith.server.credentials import Credentials
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.orders import OrderPages
+from locksmith.server.web.ports import People
 from locksmith.server.web.site import Site
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting, Store
+from locksmith.store.protocol import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from starlette.routing import BaseRoute
 
 
 class Web:
-    """The page of a server. `reads` is where it reads (the store itself, if None), and `people` who may see it."""
+    """The page of a server. `people` is who may see it; `reads` gives where a group is read (None: in the store)."""
 
     def __init__(
-        self, config: Config, paths: Paths, people: Credentials | None = None, reads: Store | None = None
+        self,
+        config: Config,
+        paths: Paths,
+        store: Store,
+        *,
+        people: People | None = None,
+        reads: Callable[[str], Store] | None = None,
     ) -> None:
-        self._store = open_store(config.store, observer=Expecting(str))
-        self._people = people or Credentials(self._store)
-        self._fleet = Fleet(reads or self._store)
+        self._fleet = Fleet(store, reads)
         served = frozenset(config.server.groups)
-        site = Site(self._fleet, self._people, local_clock(), halt_after=config.halt.after, served=served)
-        self.routes: Sequence[BaseRoute] = [
-            *site.routes(),
-            *OrderPages(site, self._store, read_hostname(paths)).routes(),
-        ]
+        people = people or Credentials(store)
+        site = Site(self._fleet, people, local_clock(), halt_after=config.halt.after, served=served)
+        orders = OrderPages(site, store, read_hostname(paths))
+        self.routes: Sequence[BaseRoute] = (*site.routes(), *orders.routes())
 
     async def stop(self) -> None:
         """End the streams: they would go on for as long as someone looks."""
         await self._fleet.close()
-
-    async def close(self) -> None:
-        """Let go of the store."""
-        await self._fleet.close()
-        await self._store.close()
