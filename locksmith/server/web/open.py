@@ -1,21 +1,23 @@
 """The page, put together from a configuration."""
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from locksmith.config.model import Config
+from locksmith.fleet.group import GroupView
 from locksmith.host.clock import local_clock
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
+from locksmith.lock.records.event import Event
 from locksmith.server.credentials import Credentials
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.orders import OrderPages
 from locksmith.server.web.ports import People
 from locksmith.server.web.site import Site
+from locksmith.server.web.views import GroupPage
 from locksmith.store.protocol import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from starlette.routing import BaseRoute
 
 
@@ -31,10 +33,15 @@ class Web:
         people: People | None = None,
         reads: Callable[[str], Store] | None = None,
     ) -> None:
-        self._fleet = Fleet(store, reads)
+        clock, halt_after = local_clock(), config.halt.after
+
+        def words(view: GroupView, events: Sequence[Event]) -> GroupPage:
+            return GroupPage.prepared(view, events, clock(), halt_after)
+
+        self._fleet = Fleet(store, words, reads)
         served = frozenset(config.server.groups)
         people = people or Credentials(store)
-        site = Site(self._fleet, people, local_clock(), halt_after=config.halt.after, served=served)
+        site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
         orders = OrderPages(site, store, read_hostname(paths))
         self.routes: Sequence[BaseRoute] = (*site.routes(), *orders.routes())
 
