@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, Self
+from urllib.parse import unquote, urlencode
 
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.admin import LockAdmin
@@ -96,7 +96,7 @@ class Page:
     server: MemoryServer = field(default_factory=MemoryServer)
     faults: Faults = field(default_factory=Faults)
 
-    async def __aenter__(self) -> "Page":
+    async def __aenter__(self) -> Self:
         self.store = MemoryStore(self.server, self.faults)
         self.people = People(self.who)
         self.now = datetime.now(UTC)
@@ -109,6 +109,11 @@ class Page:
         self.app = make_app(None, {}, [*site.routes(), *OrderPages(site, self.store, "srv1").routes()])  # type: ignore[arg-type] # no call of FleetLock is made
         return self
 
+    @property
+    def streams(self) -> int:
+        """How many streams are open, and wait for a change."""
+        return self.fleet.listeners
+
     async def __aexit__(self, *_: object) -> None:
         await self.fleet.close()
 
@@ -117,8 +122,6 @@ class Page:
     ) -> Reply:
         """Get a page, or send a form."""
         path, _, query = path.partition("?")
-        from urllib.parse import unquote
-
         posted = body if body is not None else urlencode(form).encode() if form is not None else None
         sent = {"content-type": FORM, **headers} if posted is not None else headers
         scope = {
@@ -137,7 +140,9 @@ class Page:
         found: list[Any] = []
 
         async def receive() -> Any:
-            return messages.pop(0) if messages else {"type": "http.disconnect"}
+            if not messages:
+                await asyncio.Event().wait()  # the client stays
+            return messages.pop(0)
 
         async def send(message: Any) -> None:
             found.append(message)

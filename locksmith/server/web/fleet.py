@@ -86,6 +86,7 @@ class Fleet:
         self._news = asyncio.Condition()
         self._names: tuple[float, list[str]] = (float("-inf"), [])
         self.closed = False
+        self.listeners = 0
 
     async def names(self) -> list[str]:
         """Name the groups that are in use, the default one ("") first. `StoreError`, `TimeoutError`."""
@@ -122,6 +123,14 @@ class Fleet:
     async def changes(self, groups: Sequence[str], beat: float) -> AsyncIterator[bool]:
         """Tell of each change of one of these groups (True), and at least every `beat` seconds something (False)."""
         seen = self._numbers(groups)
+        self.listeners += 1
+        try:
+            async for changed in self._told(groups, seen, beat):
+                yield changed
+        finally:
+            self.listeners -= 1
+
+    async def _told(self, groups: Sequence[str], seen: list[int], beat: float) -> AsyncIterator[bool]:
         while not self.closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(beat), self._news:

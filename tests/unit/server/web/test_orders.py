@@ -1,5 +1,6 @@
 """An operator's orders on the page: what it says before, what is done, and what is refused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -216,8 +217,6 @@ async def test_without_etcd_an_order_says_that_nothing_was_done():
 
 
 async def test_an_order_of_a_group_that_the_operator_is_not_for_is_refused():
-    from dataclasses import replace
-
     async with Page(replace(OPERATOR, groups=frozenset({"db"}))) as page:
         await page.present("m1")
         await page.present("m2", "db")
