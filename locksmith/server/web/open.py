@@ -12,6 +12,7 @@ from locksmith.lock.records.event import Event
 from locksmith.server.credentials import Credentials
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.orders import OrderPages
+from locksmith.server.web.pictures import Pictures
 from locksmith.server.web.ports import People
 from locksmith.server.web.site import Site
 from locksmith.server.web.views import GroupPage
@@ -43,7 +44,7 @@ class Web:
         people = people or Credentials(store)
         site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
         orders = OrderPages(site, store, read_hostname(paths))
-        self.routes: Sequence[BaseRoute] = (*site.routes(), *orders.routes())
+        self.routes: Sequence[BaseRoute] = (*site.routes(), *orders.routes(), *Pictures(site).routes())
 
     async def stop(self) -> None:
         """End the streams: they would go on for as long as someone looks."""
