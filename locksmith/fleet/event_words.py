@@ -28,19 +28,28 @@ def event_words(event: Event) -> EventWords:
     what, detail = event.act, event.detail
     if event.act == HELD:
         what, detail = (REBOOTED, "") if event.detail == REBOOTED else ("released", event.detail)
-    # The host of a manual claim is the operator's.
-    name = event.hostname if event.kind in {*MACHINES, ""} and event.hostname else event.holder
+    name = name_words(event.kind, event.holder, event.hostname)
     long = span(event.at - event.taken) if event.taken else ""
-    return EventWords(what, name, event.holder, long, _why(_who(event), event.reason, detail))
+    return EventWords(what, name, event.holder, long, why_words(_who(event), event.reason, detail))
 
 
 def _who(event: Event) -> str:
     if event.who and event.host:
         return f"{event.who}@{event.host}"
-    return f"{event.who}@{event.hostname}" if event.who and event.hostname and event.kind == MANUAL else event.who
+    return at_words(event.who, event.hostname, event.kind)
 
 
-def _why(who: str, reason: str, detail: str) -> str:
+def name_words(kind: str, holder: str, hostname: str) -> str:
+    """Name the machine of a claim: the host of a manual claim is the operator's."""
+    return hostname if kind in {*MACHINES, ""} and hostname else holder
+
+
+def at_words(who: str, hostname: str, kind: str) -> str:
+    """Name who made a claim, with the operator's host."""
+    return f"{who}@{hostname}" if who and hostname and kind == MANUAL else who
+
+
+def why_words(who: str, reason: str, detail: str = "") -> str:
     """Put together who did something, why, and how it went; a daemon goes without saying."""
     by = ": ".join(part for part in ("" if who == DAEMON else who, reason) if part)
     return "; ".join(part for part in (by, detail) if part)

@@ -57,52 +57,44 @@ class Memo:
         self._last, self._now = self._now, {}
 
 
+class _Decoding:
+    """The decoding of one reading: what cannot be read is one of its `problems`."""
+
+    def __init__(self, memo: Memo) -> None:
+        self.problems: list[CorruptValueError] = []
+        self._memo = memo
+        self._done = 0
+
+    async def all(self, parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
+        """Decode entries."""
+        found: list[T] = []
+        for entry in entries:
+            if (known := self._memo.find(entry)) is not None:
+                found.append(known[0])
+                continue
+            try:
+                found.append(parse(entry))
+                self._memo.keep(entry, found[-1])
+            except CorruptValueError as error:
+                self.problems.append(error)
+            self._done += 1
+            if self._done % AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
+
+    async def one(self, parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
+        """Decode an entry, if there is one."""
+        return next(iter(await self.all(parse, (entry,) if entry else ())), None)
+
+
 async def read_group(store: Store, group: str, memo: Memo | None = None) -> GroupView:
     """Read all of a group. A semaphore that cannot be read is a `CorruptValueError`; others are its `problems`.
 
     For who reads again and again, `memo` keeps what was decoded.
     """
-    problems: list[CorruptValueError] = []
     now = datetime.now(UTC)
     memo = memo or Memo()
-
-    async def kept(parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
-        found: list[T] = []
-        decoded = 0
-        for entry in entries:
-            if (known := memo.find(entry)) is not None:
-                found.append(known[0])
-                continue
-            try:
-                found.append(parse(entry))
-                memo.keep(entry, found[-1])
-            except CorruptValueError as error:
-                problems.append(error)
-            decoded += 1
-            if decoded % AT_ONCE == 0:
-                await asyncio.sleep(0)
-        return found
-
-    async def only(parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
-        return next(iter(await kept(parse, (entry,) if entry else ())), None)
-
-    def parse_hold(entry: Entry) -> tuple[str, Order]:
-        machine_id = keys.unsegment(entry.key.removeprefix(keys.holds_prefix(group)))
-        return machine_id, order.decode(entry.value, entry.key, HOLD)
-
-    def parse_node(entry: Entry) -> Node:
-        machine_id = keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(group)))
-        found = node.decode(entry.value, entry.key, machine_id)
-        if not entry.lease and found.written is None:
-            raise CorruptValueError(entry.key, _NO_LEASE.format("its locksmithd writes it again within 5 minutes"))
-        return found
-
-    def parse_place(entry: Entry) -> Waiter:
-        found = waiter.decode(entry.value, entry.key)
-        if not entry.lease:
-            raise CorruptValueError(entry.key, _NO_LEASE.format("the next in the queue removes it"))
-        return found
-
+    decoded = _Decoding(memo)
     state = await Guarded(store, group).read()
     line = await read_all(store, keys.waiters_prefix(group))
     present = await read_all(store, keys.nodes_prefix(group))
@@ -111,21 +103,21 @@ async def read_group(store: Store, group: str, memo: Memo | None = None) -> Grou
     shared, freeze, spacing, noted = [(await store.get(key)).entry for key in single]
     remembered = [*await read_all(store, keys.members_prefix(group)), *await read_all(store, keys.absent_prefix(group))]
     held_back = await read_all(store, keys.holds_prefix(group))
-    problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
-    machines = {one.machine_id: one for one in await kept(parse_node, present) if not one.has_expired(now)}
+    decoded.problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
+    nodes = await decoded.all(_parse_node, present)
     view = GroupView(
         group=group,
         semaphore=state.semaphore,
         claims=state.claims,
-        waiters=tuple(await kept(parse_place, _in_order(line))),
-        machines=machines,
-        absent=_absent(await kept(_parse_member, remembered), present, now),
-        share=await only(lambda entry: share.decode(entry.value, entry.key), shared),
-        freeze=await only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
-        holds=dict(await kept(parse_hold, held_back)),
-        spacing=await only(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
-        noted=tuple(await only(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
-        problems=tuple(problems),
+        waiters=tuple(await decoded.all(_parse_place, _in_order(line))),
+        machines={one.machine_id: one for one in nodes if not one.has_expired(now)},
+        absent=_absent(await decoded.all(_parse_member, remembered), present, now),
+        share=await decoded.one(lambda entry: share.decode(entry.value, entry.key), shared),
+        freeze=await decoded.one(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
+        holds=dict(await decoded.all(_parse_hold, held_back)),
+        spacing=await decoded.one(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
+        noted=tuple(await decoded.one(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
+        problems=tuple(decoded.problems),
         revision=state.revision,
         at=now,
     )
@@ -152,8 +144,30 @@ async def read_slots(store: Store, group: str) -> GroupView:
     return GroupView(group, state.semaphore, state.claims, machines=machines, revision=state.revision, at=at)
 
 
+def _parse_hold(entry: Entry) -> tuple[str, Order]:
+    return _name(entry), order.decode(entry.value, entry.key, HOLD)
+
+
+def _parse_node(entry: Entry) -> Node:
+    found = node.decode(entry.value, entry.key, _name(entry))
+    if not entry.lease and found.written is None:
+        raise CorruptValueError(entry.key, _NO_LEASE.format("its locksmithd writes it again within 5 minutes"))
+    return found
+
+
+def _parse_place(entry: Entry) -> Waiter:
+    found = waiter.decode(entry.value, entry.key)
+    if not entry.lease:
+        raise CorruptValueError(entry.key, _NO_LEASE.format("the next in the queue removes it"))
+    return found
+
+
 def _parse_member(entry: Entry) -> Member:
-    return member.decode(entry.value, entry.key, keys.unsegment(entry.key.rpartition("/")[2]))
+    return member.decode(entry.value, entry.key, _name(entry))
+
+
+def _name(entry: Entry) -> str:
+    return keys.unsegment(entry.key.rpartition("/")[2])
 
 
 def _absent(remembered: Iterable[Member], present: Iterable[Entry], now: datetime) -> dict[str, Member]:

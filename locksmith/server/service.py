@@ -5,11 +5,12 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.routing import BaseRoute
 from uvicorn.config import Config as HttpConfig
 
 from locksmith.config.model import Config
@@ -17,11 +18,14 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import make_app
+from locksmith.server.app import Counted, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.door import Door, size_of_lobby
+from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
 from locksmith.server.ports import FleetLock
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
 from locksmith.util.visits import listen
@@ -37,10 +41,26 @@ STOP_LIMIT: Final = 8.0
 async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
+    from locksmith.server.web.open import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    await serve(Desk(config, paths), config.server, listener, context, notifier)
+    store = open_store(config.store, observer=Expecting(str))
+    web = Web(config, paths, store)
+    others = [*Enrolment(store).routes(), *web.routes]
+    try:
+        await serve(
+            Desk(config, paths),
+            config.server,
+            listener,
+            context,
+            notifier,
+            others=others,
+            stop=web.stop,
+            counted=web.counted,
+        )
+    finally:
+        await store.close()
 
 
 async def serve(
@@ -49,13 +69,19 @@ async def serve(
     listener: socket.socket,
     context: Callable[[], ssl.SSLContext] | None,
     notifier: Notifier,
+    *,
+    others: Sequence[BaseRoute] = (),
+    stop: Callable[[], Awaitable[None]] | None = None,
+    counted: Counted | None = None,
 ) -> None:
-    """Serve these rules on a socket until a signal."""
+    """Serve these rules, and other routes, on a socket until a signal. `stop` ends answers that have no end."""
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
+        door = Door(
+            listener, http_config(make_app(desk, settings.groups, others, counted)), context, lobby=size_of_lobby()
+        )
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)
@@ -67,6 +93,8 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
+            if stop is not None:
+                await stop()
             await door.close(STOP_LIMIT)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)

@@ -14,16 +14,16 @@ from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError, LockError
+from locksmith.fleet.event_words import at_words, event_words, name_words, why_words
 from locksmith.fleet.fields import Held
 from locksmith.fleet.lookup import known_names
-from locksmith.fleet.past import OF_MACHINES, Past, began, named, of_machine, past_fields, since_then
+from locksmith.fleet.past import Past, began, named, of_machine, past_fields, since_then
 from locksmith.fleet.reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.history import MOST
-from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import DAEMON, Claim
-from locksmith.lock.records.event import HELD, REBOOTED, Event
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.event import Event
 from locksmith.store.protocol import Store
 from locksmith.util.words import span
 
@@ -86,51 +86,25 @@ async def _read(lock: LockAdmin, limit: int) -> Past:
 
 
 def _event_row(event: Event, now: datetime) -> Row:
-    long = span(event.at - event.taken) if event.taken else ""
-    name = _name(event.kind, event.holder, event.hostname)
-    if event.act != HELD:
-        return Row((_when(event.at, now), event.act, name, long, _why(_operator(event), event.reason, event.detail)))
-    if event.detail == REBOOTED:
-        return Row((_when(event.at, now), REBOOTED, name, long, _why(_operator(event), event.reason)))
-    return Row((_when(event.at, now), "released", name, long, _why(_operator(event), event.reason, event.detail)))
+    words = event_words(event)
+    return Row((_when(event.at, now), words.what, words.name, words.long, words.why))
 
 
 def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
     if not isinstance(claim, Claim):
         why = "its record cannot be read" if claim else "no record: a legacy node, or a legacy lock"
         return Row(("", "still held", holder, "", why), "yellow")
-    name, long = _name(claim.kind, holder, claim.hostname), span(now - claim.held_since)
+    name, long = name_words(claim.kind, holder, claim.hostname), span(now - claim.held_since)
     return Row(
         (
             _when(claim.held_since, now),
             "still held",
             name,
             long,
-            _why(_at(claim.who, claim.hostname, claim.kind), claim.reason),
+            why_words(at_words(claim.who, claim.hostname, claim.kind), claim.reason),
         ),
         "yellow",
     )
-
-
-def _name(kind: str, holder: str, hostname: str) -> str:
-    """Name the machine: the host of a manual claim is the operator's."""
-    return hostname if kind in OF_MACHINES and hostname else holder
-
-
-def _operator(event: Event) -> str:
-    """Name who did it, with the host on which an operator did."""
-    return f"{event.who}@{event.host}" if event.who and event.host else _at(event.who, event.hostname, event.kind)
-
-
-def _at(who: str, hostname: str, kind: str) -> str:
-    """Name who made a claim: the host of a manual claim is the operator's."""
-    return f"{who}@{hostname}" if who and hostname and kind == claim_record.MANUAL else who
-
-
-def _why(who: str, reason: str, detail: str = "") -> str:
-    """Put together who did something, why, and how it went; a daemon goes without saying."""
-    by = ": ".join(part for part in ("" if who == DAEMON else who, reason) if part)
-    return "; ".join(part for part in (by, detail) if part)
 
 
 def _when(moment: datetime, now: datetime) -> str:

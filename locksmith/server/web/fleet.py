@@ -9,7 +9,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Final
 
 from locksmith.errors import CorruptValueError, LocksmithError, StoreError
@@ -64,11 +63,14 @@ class _Followed:
 
 
 class Fleet:
-    """All groups of a store. No call raises but for a cancellation, except `names`."""
+    """All groups of a store. No call raises but for a cancellation, except `names`.
 
-    def __init__(self, store: Store, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.store = store
-        self._clock = clock
+    `reads` gives where a group is read (None: the store itself).
+    """
+
+    def __init__(self, store: Store, reads: Callable[[str], Store] | None = None) -> None:
+        self._store = store
+        self._reads = reads or (lambda _group: store)
         self._groups: dict[str, _Followed] = {}
         self._news = asyncio.Condition()
         self._names: tuple[float, list[str]] = (float("-inf"), [])
@@ -80,9 +82,17 @@ class Fleet:
         at, names = self._names
         if now - at > FRESH_NAMES:
             async with asyncio.timeout(READ_LIMIT):
-                names = await list_groups(self.store)
+                names = await list_groups(self._store)
             self._names = (now, names)
         return names
+
+    def follows(self, group: str) -> bool:
+        """Tell whether a group is followed, so known."""
+        return group in self._groups
+
+    def followed(self) -> list[str]:
+        """Name the groups that are followed."""
+        return sorted(self._groups)
 
     async def see(self, group: str) -> Sight:
         """Give what is known of a group; the first time it is read."""
@@ -104,7 +114,8 @@ class Fleet:
         while not self.closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(beat), self._news:
-                    await self._news.wait_for(lambda: self.closed or self._numbers(groups) != seen)
+                    await self._news.wait_for(lambda seen=seen: self.closed or self._numbers(groups) != seen)  # type: ignore[misc]
+
             now = self._numbers(groups)
             if not self.closed:
                 yield now != seen
@@ -148,7 +159,7 @@ class Fleet:
         view = sight.view
         with contextlib.suppress(StoreError):  # the next read says it
             if view is not None:
-                await self.store.wait(keys.group_prefix(group), view.revision, prefix=True, limit=READ_AGAIN)
+                await self._reads(group).wait(keys.group_prefix(group), view.revision, prefix=True, limit=READ_AGAIN)
 
     async def _read(self, group: str, followed: _Followed) -> float:
         """Read it, note what is new, and give how long it took, in seconds."""
@@ -157,8 +168,9 @@ class Fleet:
             before = followed.sight
             try:
                 async with asyncio.timeout(READ_LIMIT):
-                    view = await read_group(self.store, group, followed.memo)
-                    events = await History(self.store, group).read(MOST)
+                    store = self._reads(group)
+                    view = await read_group(store, group, followed.memo)
+                    events = await History(store, group).read(MOST)
                 sight = Sight(view, events, "", before.number)
             except (StoreError, CorruptValueError, TimeoutError) as error:
                 sight = Sight(before.view, before.events, _words(error), before.number)

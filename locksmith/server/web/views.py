@@ -136,9 +136,14 @@ class GroupPage:
             found.append(Badge(f"{len(view.problems)} unreadable", Weight.WRONG))
         if found:
             return found
-        if self.holders or view.waiters:
+        if self.holders:
             return [Badge("rolling out" if self.progress.total else "in use", Weight.PLAIN)]
-        return [Badge("calm", Weight.QUIET)]
+        return [Badge("waiting", Weight.PLAIN) if self.progress.total else Badge("calm", Weight.QUIET)]
+
+    @property
+    def problems(self) -> list[str]:
+        """Say what cannot be read, the first of it."""
+        return [f"A value cannot be read: {problem}." for problem in self.view.problems[:MOST_NAMED]]
 
     @property
     def slots(self) -> str:
@@ -205,6 +210,7 @@ class GroupPage:
         """Say what a slot is held for, and why."""
         words = how_words(one, self.now)
         reason = one.claim.reason if one.claim and one.how in {HolderKind.HELD, HolderKind.REBOOTING} else ""
+        words = words.removeprefix(f"{one.how.upper()}: ")
         return f"{words}: {reason}" if reason else words
 
     def holder_long(self, one: HolderStatus) -> str:

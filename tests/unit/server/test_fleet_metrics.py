@@ -129,7 +129,7 @@ async def test_while_etcd_is_away_the_age_of_the_figures_grows():
 
 
 def test_a_group_that_was_never_read_has_figures_that_are_no_numbers():
-    found = {}
+    found: dict[tuple[str, ...], float] = {}
     for family in Figures({"web": Sight(problem="no endpoint answers")}, {}).collect():
         found |= {(one.name, *one.labels.values()): one.value for one in family.samples}
     assert found.pop(("locksmith_group_seen_timestamp_seconds", "web")) == 0
