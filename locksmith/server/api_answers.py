@@ -34,6 +34,7 @@ from locksmith.lock.records.incident import HaltAfter, halts
 from locksmith.lock.records.node import Node
 from locksmith.server.api_endpoints import DEFAULT_GROUP, VERSION
 from locksmith.util import records
+from locksmith.util.commands import naming_group
 from locksmith.window import window_set
 from locksmith.window.window_set import WindowSet
 
@@ -166,7 +167,7 @@ def machine(seen: Seen, wanted: str, now: datetime) -> dict[str, object]:
     hold, member = view.holds.get(machine_id), view.absent.get(machine_id)
     return {
         **seen.head,
-        **case_fields(found, explain(found)),
+        **case_fields(found, [naming_group(sentence, view.group) for sentence in explain(found)]),
         "absent": member_fields(member) if member else None,
         "hold": order_fields(hold) if hold else None,
     }
