@@ -81,7 +81,7 @@ class Api:
 
     async def _answer(self, request: Request, who: Identity) -> Response:
         endpoint, group, machine = _find(segments(request))
-        # A call that is about no group is for whoever may read any.
+        # A call that is about no group is for a caller who may read any.
         if refused := forbidden(who, Action.READ, next(iter(who.groups), "") if group is None else group):
             return reply(refused.body, refused.status, refused.headers)
         query = endpoints.read_query(endpoint, request.query_params.multi_items())
