@@ -38,8 +38,7 @@ REFUSALS_LOGGED: Final = 1 / 30
 """Warnings per second."""
 
 NONE_SENT: Final = (
-    "this needs a credential: a person signs in with a token of `locksmithctl enroll viewer NAME` or `locksmithctl "
-    "enroll operator NAME`, a machine sends its own of `locksmithctl enroll machine`"
+    "this needs a credential of a viewer, an operator or a machine: `locksmithctl enroll` shows how each is made"
 )
 _PREFIXES = {
     Kind.MACHINE: keys.machines_prefix(),

@@ -20,10 +20,12 @@ from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.server.app import Counted, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
+from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
 from locksmith.server.ports import FleetLock
+from locksmith.server.whoami import whoami_routes
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
@@ -46,8 +48,10 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     context = tls_of(config.server)
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
-    web = Web(config, paths, store)
-    others = [*Enrolment(store).routes(), *web.routes]
+    people = Credentials(store)
+    web = Web(config, paths, store, people=people)
+    # The path of an enrolment is like that of a machine's call, so it comes first.
+    others = [*Enrolment(store).routes(), *whoami_routes(people), *web.routes]
     try:
         await serve(
             Desk(config, paths),

@@ -12,12 +12,14 @@ from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.event import HELD, REBOOTED, about
+from locksmith.lock.records.incident import FIRST
 from locksmith.lock.records.node import Node
 from locksmith.server.answers import Answer, unauthorized
 from locksmith.server.api import Api
 from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.identity import Identity, Role
 from locksmith.server.web.fleet import Fleet
+from locksmith.server.web.views import GroupPage
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.claims import claim
 from tests.builders.few_slots import FewSlots
@@ -50,7 +52,7 @@ class ApiSite(Site):
     def __init__(self, clients=()):
         self.memory = MemoryServer()
         self.store = MemoryStore(self.memory)
-        self.fleet = Fleet(self.store)
+        self.fleet = Fleet(self.store, lambda view, events: GroupPage.prepared(view, events, NOW, FIRST))
         api = Api(self.fleet, ByToken(), {G})
         self.metrics = MetricsPage(self.fleet, ByToken(), clients, {G})
         super().__init__(

@@ -9,14 +9,16 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Final
 
-from locksmith.errors import CorruptValueError, LocksmithError, StoreError
+from locksmith.errors import LocksmithError, StoreError
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.reader import Memo, list_groups, read_group
 from locksmith.lock.history import MOST, History
 from locksmith.lock.records import keys
 from locksmith.lock.records.event import Event
+from locksmith.server.web.views import GroupPage
 from locksmith.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -33,18 +35,26 @@ RETRY: Final = 2.0
 """Seconds between two reads while etcd is away."""
 UNUSED: Final = 60.0
 """Seconds after which a group that no one has looked at is no longer followed."""
+OLD: Final = timedelta(minutes=1)
+"""After this the words are made again, also if nothing has changed: moments are in them."""
 FRESH_NAMES: Final = 5.0
 """Seconds for which the names of the groups are not read again."""
+
+
+Words = Callable[[GroupView, Sequence[Event]], GroupPage]
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What was last seen of a group; `problem` says why it is not seen now (empty: it is), and `view` is older then.
 
+    `page` is the view in words; what takes long for a large group is done when it is read, not when it is shown.
+
     `number` grows with each change of what is seen. `events` are the youngest of the history, the oldest first.
     """
 
     view: GroupView | None = None
+    page: GroupPage | None = None
     events: Sequence[Event] = ()
     problem: str = ""
     number: int = 0
@@ -65,16 +75,18 @@ class _Followed:
 class Fleet:
     """All groups of a store. No call raises but for a cancellation, except `names`.
 
-    `reads` gives where a group is read (None: the store itself).
+    `words` puts a view into words, and may take a moment. `reads` gives where a group is read (None: in the store).
     """
 
-    def __init__(self, store: Store, reads: Callable[[str], Store] | None = None) -> None:
+    def __init__(self, store: Store, words: Words, reads: Callable[[str], Store] | None = None) -> None:
+        self._words = words
         self._store = store
         self._reads = reads or (lambda _group: store)
         self._groups: dict[str, _Followed] = {}
         self._news = asyncio.Condition()
         self._names: tuple[float, list[str]] = (float("-inf"), [])
         self.closed = False
+        self.listeners = 0
 
     async def names(self) -> list[str]:
         """Name the groups that are in use, the default one ("") first. `StoreError`, `TimeoutError`."""
@@ -111,6 +123,14 @@ class Fleet:
     async def changes(self, groups: Sequence[str], beat: float) -> AsyncIterator[bool]:
         """Tell of each change of one of these groups (True), and at least every `beat` seconds something (False)."""
         seen = self._numbers(groups)
+        self.listeners += 1
+        try:
+            async for changed in self._told(groups, seen, beat):
+                yield changed
+        finally:
+            self.listeners -= 1
+
+    async def _told(self, groups: Sequence[str], seen: list[int], beat: float) -> AsyncIterator[bool]:
         while not self.closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(beat), self._news:
@@ -171,22 +191,23 @@ class Fleet:
                     store = self._reads(group)
                     view = await read_group(store, group, followed.memo)
                     events = await History(store, group).read(MOST)
-                sight = Sight(view, events, "", before.number)
-            except (StoreError, CorruptValueError, TimeoutError) as error:
-                sight = Sight(before.view, before.events, _words(error), before.number)
-            except LocksmithError as error:
-                sight = Sight(before.view, before.events, str(error), before.number)
-            if not _is_same(sight, before):
-                sight = Sight(sight.view, sight.events, sight.problem, before.number + 1)
-            followed.sight = sight
+                sight = replace(before, view=view, events=events, problem="")
+            except (LocksmithError, TimeoutError) as error:
+                sight = replace(before, problem=str(error) or f"etcd did not answer within {READ_LIMIT:g} s")
+            news = not _is_same(sight, before)
+            if sight.view is not None and not sight.problem and (news or _is_old(before.page, sight.view)):
+                # In a thread: it takes a tenth of a second for 10,000 machines, and others wait for the event loop.
+                page = await asyncio.to_thread(self._words, sight.view, sight.events)
+                sight = replace(sight, page=page)
+            followed.sight = sight = replace(sight, number=before.number + news)
         if sight.number != before.number:
             async with self._news:
                 self._news.notify_all()
         return asyncio.get_running_loop().time() - began
 
 
-def _words(error: Exception) -> str:
-    return str(error) or f"etcd did not answer within {READ_LIMIT:g} s"
+def _is_old(page: GroupPage | None, view: GroupView) -> bool:
+    return page is None or view.at is None or view.at - page.now > OLD
 
 
 def _is_same(one: Sight, other: Sight) -> bool:

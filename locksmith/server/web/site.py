@@ -155,7 +155,7 @@ class Site:
 
     def group_page(self, sight: Sight) -> GroupPage | None:
         """Put a group into words; None: nothing is known of it."""
-        return GroupPage(sight.view, sight.events, self.clock(), self._halt_after) if sight.view else None
+        return sight.page.at(self.clock()) if sight.page else None
 
     async def _groups(self, request: Request, identity: Identity) -> Response:
         problem, names = "", list[str]()

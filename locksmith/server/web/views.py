@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -80,6 +81,20 @@ class GroupPage:
     def __init__(self, view: GroupView, events: Sequence[Event], now: datetime, halt_after: HaltAfter) -> None:
         self.view, self.events, self.now = view, events, now
         self._halt_after = halt_after
+
+    @classmethod
+    def prepared(cls, view: GroupView, events: Sequence[Event], now: datetime, halt_after: HaltAfter) -> "GroupPage":
+        """Make it with all that takes long for a large group."""
+        made = cls(view, events, now, halt_after)
+        for _ in (made.rows, made.states, made.progress, made.windows, made.badges, made.queue):
+            pass
+        return made
+
+    def at(self, now: datetime) -> "GroupPage":
+        """Give the same for another moment: how long something lasts is counted to it."""
+        other = copy(self)
+        other.now = now
+        return other
 
     @property
     def group(self) -> str:
@@ -171,7 +186,7 @@ class GroupPage:
             return ""
         return f"until {clock(spacing.until, self.now)}" if spacing.until else "for now"
 
-    @property
+    @cached_property
     def queue(self) -> list[MachineRow]:
         """The first places of the queue."""
         return list(islice((row for row in self.rows if row.place), MOST_QUEUED))

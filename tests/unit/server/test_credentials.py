@@ -6,19 +6,19 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from starlette.requests import Request
 
 from locksmith.errors import CorruptValueError, LockError, StoreUnavailableError
 from locksmith.lock.credentials import CredentialStore
 from locksmith.lock.records import keys
 from locksmith.lock.records.credential import MACHINE, OPERATOR, VIEWER, Credential, decode, encode
-from locksmith.server.connection import Guest, machines_in
+from locksmith.server.connection import machines_in
 from locksmith.server.credentials import NONE_SENT, Credentials, SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.known import FRESH, WRONG_AT_ONCE
 from locksmith.store.memory import Calm, MemoryServer, MemoryStore
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind
+from tests.builders.callers import asked
 from tests.sim.virtual_time import run
 
 N1, N2 = "1" * 32, "2" * 32
@@ -71,14 +71,6 @@ class Site:
         return await self.credentials.identify(
             asked(**{**({"authorization": f"Bearer {text}"} if text else {}), **fields})
         )
-
-
-def asked(*, scheme="http", origin="10.0.0.7", machines=(), **headers):
-    """A request, as uvicorn gives it to the app."""
-    guest = Guest(origin, address=origin, machines=frozenset(machines))
-    fields = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": fields, "query_string": b"", "scheme": scheme}
-    return Request({**scope, "server": ("x", 80), "state": {"guest": guest}})
 
 
 def refused(answer, status, says):
