@@ -117,8 +117,10 @@ class Api:
         if endpoint is endpoints.FORECAST:
             return dump(await self._forecasts.make(seen, query.get("of", endpoints.PENDING))).encode()
         if endpoint is endpoints.MACHINES:
-            machines = self._machines.setdefault(seen.view.group, Machines())
-            return self._cached(asked, sight, lambda: machines.write(seen, query))
+            if (body := self._kept.find(asked, sight)) is None:
+                body = await self._machines.setdefault(seen.view.group, Machines()).write(seen, query)
+                self._kept.keep(asked, sight, body)
+            return body
         if endpoint is endpoints.GROUP:
             return self._cached(asked, sight, lambda: dump(answers.group(seen)).encode())
         if endpoint is endpoints.HISTORY:

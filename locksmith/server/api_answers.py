@@ -67,11 +67,6 @@ class Seen:
         return self.view.at or datetime.now(UTC)
 
     @property
-    def now(self) -> datetime:
-        """Give the time by this machine's clock."""
-        return datetime.now(UTC)
-
-    @property
     def head(self) -> dict[str, object]:
         """Begin an answer."""
         return {

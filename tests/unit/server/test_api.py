@@ -1,5 +1,6 @@
 """The API over real sockets: who may ask, each answer against its schema, bad input, and what is not answered twice."""
 
+import asyncio
 import copy
 import json
 from datetime import timedelta
@@ -10,10 +11,16 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import validate
 
 from locksmith.errors import StoreUnavailableError
+from locksmith.fleet.group import GroupView
 from locksmith.lock.records.event import HELD, UNLOCK
+from locksmith.lock.records.incident import FIRST
+from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.server.api_answers import Seen
 from locksmith.server.api_endpoints import ENDPOINTS
 from locksmith.server.api_schemas import SCHEMAS
+from locksmith.server.api_written import AT_ONCE, Machines
 from locksmith.server.openapi import description
 from locksmith.util.records import moment
 from tests.builders.api_site import EVIL, MINUTE, NOW, G, api_site, at
@@ -331,3 +338,23 @@ async def test_a_reboot_that_takes_long_is_overdue_in_each_answer():
         _, one = await site.json(at("machines", "n1"))
     assert found["overdue"] == 1
     assert one["holding"]["how"] == "overdue"
+
+
+async def test_while_many_machines_are_written_others_have_their_turns():
+    nodes = {f"n{number}": Node(f"n{number}", "", "b", "web", "etcd-lock", "idle", NOW) for number in range(500)}
+    seen = Seen(GroupView("web", Semaphore(), machines=nodes, at=NOW), (), "", FIRST)
+    machines, turns, done = Machines(), [0], asyncio.Event()
+
+    async def other():
+        while not done.is_set():
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+    first = await machines.write(seen, {})
+    assert turns[0] >= 500 // AT_ONCE
+    turns[0] = 0
+    assert await machines.write(seen, {}) == first
+    assert turns[0] == 0, "nothing was written again"
+    done.set()
+    await task

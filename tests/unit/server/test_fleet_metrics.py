@@ -1,5 +1,6 @@
 """The metrics of the fleet over real sockets: who gets them, and that their figures are those of the store."""
 
+import time
 from ipaddress import ip_network
 
 import pytest
@@ -8,9 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.records import states
 from locksmith.lock.records.order import Order
-from locksmith.server.fleet_metrics import Figures
+from locksmith.server.figures import NO_FIGURES, Figures
 from locksmith.server.refusal import RefusalKind
-from locksmith.server.web.fleet import Sight
 from tests.builders.api_site import NOW, G, api_site
 from tests.builders.claims import claim
 from tests.builders.fleetlock_site import PROTOCOL, params
@@ -114,7 +114,7 @@ async def test_openmetrics_is_given_where_it_is_accepted():
     assert body.endswith(b"# EOF\n")
 
 
-async def test_while_etcd_is_away_the_age_of_the_figures_grows():
+async def test_while_etcd_is_away_the_age_of_the_figures_grows(monkeypatch):
     async with api_site(clients=LOOPBACK) as site:
         before = await scraped(site, "")
 
@@ -125,12 +125,16 @@ async def test_while_etcd_is_away_the_age_of_the_figures_grows():
         site.fleet._names = (float("-inf"), [])
         await site.again()
         after = await scraped(site, "")
-    assert after == before
+        assert after == before
+        monkeypatch.setattr(time, "time", lambda: NOW.timestamp() + 1000)
+        old = await scraped(site, "")
+    assert old["locksmith_group_max", G] != old["locksmith_group_max", G]
+    assert old["locksmith_group_seen_timestamp_seconds", G] == before["locksmith_group_seen_timestamp_seconds", G]
 
 
 def test_a_group_that_was_never_read_has_figures_that_are_no_numbers():
     found: dict[tuple[str, ...], float] = {}
-    for family in Figures({"web": Sight(problem="no endpoint answers")}, {}).collect():
+    for family in Figures({"web": NO_FIGURES}, {}).collect():
         found |= {(one.name, *one.labels.values()): one.value for one in family.samples}
     assert found.pop(("locksmith_group_seen_timestamp_seconds", "web")) == 0
     values = {name: value for name, value in found.items() if "web" in name}
