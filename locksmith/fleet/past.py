@@ -1,13 +1,18 @@
 """What has happened in a group, and which slots are held now: the history, for people and for scripts. Pure."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.fields import Held, claim_fields
-from locksmith.lock.records.claim import Claim
+from locksmith.fleet.lookup import Match, matches
+from locksmith.lock.records.claim import MACHINES, Claim
 from locksmith.lock.records.event import Event
 from locksmith.util import records
+
+OF_MACHINES = {*MACHINES, ""}
+"""The kinds of claims whose host is the machine's own; "": an order about a machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,16 @@ def of_machine(past: Past, machine_id: str) -> Past:
     """Give what is about one machine; a hold of an earlier version names it in its detail alone."""
     events = [one for one in past.events if one.holder == machine_id or f"({machine_id})" in one.detail]
     return Past(events, [hold for hold in past.holds if hold[0] == machine_id], past.problem)
+
+
+def named(events: Iterable[Event], wanted: str, now: Mapping[str, str]) -> list[Match]:
+    """Give the machines of the history, and those that are known `now` (names by ids), that a name may mean."""
+    before: dict[str, str] = {}
+    for event in events:
+        if event.holder:
+            own = event.hostname if event.kind in OF_MACHINES else ""
+            before[event.holder] = own or before.get(event.holder, "")
+    return matches({**before, **{one: name or before.get(one, "") for one, name in now.items()}}, wanted)
 
 
 def since_then(past: Past, begin: datetime | None, limit: int) -> Past:

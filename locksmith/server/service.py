@@ -18,7 +18,7 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import make_app
+from locksmith.server.app import Counted, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
@@ -53,7 +53,16 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     # The path of an enrolment is like that of a machine's call, so it comes first.
     others = [*Enrolment(store).routes(), *whoami_routes(people), *web.routes]
     try:
-        await serve(Desk(config, paths), config.server, listener, context, notifier, others=others, stop=web.stop)
+        await serve(
+            Desk(config, paths),
+            config.server,
+            listener,
+            context,
+            notifier,
+            others=others,
+            stop=web.stop,
+            counted=web.counted,
+        )
     finally:
         await store.close()
 
@@ -67,13 +76,16 @@ async def serve(
     *,
     others: Sequence[BaseRoute] = (),
     stop: Callable[[], Awaitable[None]] | None = None,
+    counted: Counted | None = None,
 ) -> None:
     """Serve these rules, and other routes, on a socket until a signal. `stop` ends answers that have no end."""
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(listener, http_config(make_app(desk, settings.groups, others)), context, lobby=size_of_lobby())
+        door = Door(
+            listener, http_config(make_app(desk, settings.groups, others, counted)), context, lobby=size_of_lobby()
+        )
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)

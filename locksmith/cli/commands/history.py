@@ -1,7 +1,6 @@
 """`history`: who had the lock, when, why and for how long, and what operators did."""
 
 import contextlib
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import click
@@ -17,20 +16,16 @@ from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError, LockError
 from locksmith.fleet.event_words import at_words, event_words, name_words, why_words
 from locksmith.fleet.fields import Held
-from locksmith.fleet.lookup import Match, known_names, matches
-from locksmith.fleet.past import Past, began, of_machine, past_fields, since_then
+from locksmith.fleet.lookup import known_names
+from locksmith.fleet.past import Past, began, named, of_machine, past_fields, since_then
 from locksmith.fleet.reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.history import MOST
-from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import Event
 from locksmith.store.protocol import Store
 from locksmith.util.words import span
-
-_OF_MACHINES = {*claim_record.MACHINES, ""}
-"""The kinds of claims whose host is the machine's own; "": an order about a machine."""
 
 
 @click.command(cls=GoCommand)
@@ -53,7 +48,9 @@ def history(session: Session, *, limit: int, since: str | None, machine: str | N
     begin = None if since is None else past_moment(since, datetime.now(UTC), local_zone(), "--since")
     past = session.with_admin(lambda lock: _read(lock, limit if begin is None and machine is None else MOST))
     if machine is not None:
-        found = _named(past, machine, session.with_store(lambda store: _names(store, session.config.group)))
+        found = named(past.events, machine, session.with_store(lambda store: _names(store, session.config.group)))
+        if not found:
+            raise LockError(f"no machine is called {machine}, now or in the history of the last 30 days")
         past = of_machine(past, choose(found, machine, " in the history"))
     past = since_then(past, begin, limit)
     if as_json:
@@ -77,19 +74,6 @@ async def _names(store: Store, group: str) -> dict[str, str]:
     with contextlib.suppress(CorruptValueError):
         return known_names(await read_group(store, group))
     return {}
-
-
-def _named(past: Past, wanted: str, now: Mapping[str, str]) -> list[Match]:
-    """Give the machines of the history, and those that are known `now`, that a name may mean."""
-    before: dict[str, str] = {}
-    for event in past.events:
-        if event.holder:
-            own = event.hostname if event.kind in _OF_MACHINES else ""
-            before[event.holder] = own or before.get(event.holder, "")
-    names = {**before, **{one: name or before.get(one, "") for one, name in now.items()}}
-    if found := matches(names, wanted):
-        return found
-    raise LockError(f"no machine is called {wanted}, now or in the history of the last 30 days")
 
 
 async def _read(lock: LockAdmin, limit: int) -> Past:

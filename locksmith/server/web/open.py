@@ -1,4 +1,4 @@
-"""The page, put together from a configuration."""
+"""The page, the API and the metrics, put together from a configuration."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +9,9 @@ from locksmith.host.clock import local_clock
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
 from locksmith.lock.records.event import Event
+from locksmith.server.api import Api
 from locksmith.server.credentials import Credentials
+from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.orders import OrderPages
 from locksmith.server.web.pictures import Pictures
@@ -44,7 +46,11 @@ class Web:
         people = people or Credentials(store)
         site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
         orders = OrderPages(site, store, read_hostname(paths))
-        self.routes: Sequence[BaseRoute] = (*site.routes(), *orders.routes(), *Pictures(site).routes())
+        api = Api(self._fleet, people, served, halt_after)
+        metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after)
+        pages = (*site.routes(), *orders.routes(), *Pictures(site).routes())
+        self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
+        self.counted = metrics.counted
 
     async def stop(self) -> None:
         """End the streams: they would go on for as long as someone looks."""
