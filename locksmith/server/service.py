@@ -52,9 +52,9 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
     people = Credentials(store)
-    web = Web(config, paths, store, people=people)
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
+    web = Web(config, paths, store, people=people, reads=hub.page_reads)
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     first = [*Enrolment(store).routes(), *whoami_routes(people)]

@@ -115,9 +115,9 @@ class Fleet:
         return followed.sight
 
     async def refresh(self, group: str) -> Sight:
-        """Read a group now: for whom has just changed it."""
+        """Read a group in the store itself now: for whom is about to change it, or has just done so."""
         followed = self._follow(group)
-        await self._read(group, followed)
+        await self._read(group, followed, self._store)
         return followed.sight
 
     async def changes(self, groups: Sequence[str], beat: float) -> AsyncIterator[bool]:
@@ -165,7 +165,7 @@ class Fleet:
         """Read at each change, while someone looks."""
         loop = asyncio.get_running_loop()
         while loop.time() - followed.asked < UNUSED:
-            took = await self._read(group, followed)
+            took = await self._read(group, followed, self._reads(group))
             followed.first.set()
             if followed.sight.problem:
                 await asyncio.sleep(RETRY)
@@ -181,14 +181,13 @@ class Fleet:
             if view is not None:
                 await self._reads(group).wait(keys.group_prefix(group), view.revision, prefix=True, limit=READ_AGAIN)
 
-    async def _read(self, group: str, followed: _Followed) -> float:
+    async def _read(self, group: str, followed: _Followed, store: Store) -> float:
         """Read it, note what is new, and give how long it took, in seconds."""
         began = asyncio.get_running_loop().time()
         async with followed.reading:
             before = followed.sight
             try:
                 async with asyncio.timeout(READ_LIMIT):
-                    store = self._reads(group)
                     view = await read_group(store, group, followed.memo)
                     events = await History(store, group).read(MOST)
                 sight = replace(before, view=view, events=events, problem="")
