@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from locksmith.config.server_values import GROUPS
+from locksmith.config.server_values import GROUPS, NETWORKS
 from locksmith.config.values import (
     API_VERSION,
     BLACKOUT_LIST,
@@ -153,6 +153,7 @@ SERVER_CERTFILE: Final = Key("server.certfile", PATH)
 SERVER_KEYFILE: Final = Key("server.keyfile", PATH)
 SERVER_CLIENT_CAFILE: Final = Key("server.client-cafile", PATH)
 SERVER_HOOK_LIMIT: Final = Key("server.hook-limit", SPAN)
+SERVER_METRICS_CLIENTS: Final = Key("server.metrics-clients", NETWORKS)
 SERVER_GROUPS: Final = Key("server.groups", GROUPS)
 
 _ALL: tuple[Key[Any], ...] = (
@@ -185,7 +186,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
     *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
     *(SERVER_ADDRESS, SERVER_PORT, SERVER_CERTFILE, SERVER_KEYFILE, SERVER_CLIENT_CAFILE, SERVER_HOOK_LIMIT),
-    SERVER_GROUPS,
+    *(SERVER_METRICS_CLIENTS, SERVER_GROUPS),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 """The keys by name, in the order in which they are shown."""

@@ -138,6 +138,7 @@ def _server_values(server: ServerSettings) -> dict[str, object]:
         "server.keyfile": server.keyfile,
         "server.client-cafile": server.client_cafile,
         "server.hook-limit": server.hook_limit,
+        "server.metrics-clients": server.metrics_clients,
         "server.groups": {name: _group_values(group) for name, group in server.groups.items()} or None,
     }
 

@@ -36,18 +36,28 @@ CALL_LIMIT: Final = 60.0
 REFUSALS_LOGGED: Final = 1 / 30
 """Warnings per second for each group."""
 
+GRANTED: Final = "granted"
+"""The kind of an answer that is no refusal."""
+
 _ABSOLUTE = re.compile("https?://[^/]*", re.IGNORECASE)
 """Begins a target in absolute form, as clients send it to proxies."""
 
 Rule = Callable[[str, str], Awaitable[Refusal | None]]
+Counted = Callable[[str, str], None]
+"""Told of each call of FleetLock that was answered: its name, and the kind of its answer (`granted`: none)."""
 
 
-def make_app(desk: FleetLock, groups: Mapping[str, ServedGroup], others: Sequence[BaseRoute] = ()) -> ASGIApp:
+def make_app(
+    desk: FleetLock,
+    groups: Mapping[str, ServedGroup],
+    others: Sequence[BaseRoute] = (),
+    counted: Counted | None = None,
+) -> ASGIApp:
     """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix.
 
     `others` are the routes of what else is served; they come first.
     """
-    calls = _Calls(desk, groups)
+    calls = _Calls(desk, groups, counted)
     routes = [*others]
     for path, endpoint, methods in (
         ("/v1/pre-reboot", calls.pre_reboot, ["POST"]),
@@ -86,21 +96,21 @@ async def _no_such(request: Request, error: Exception) -> Response:
 class _Calls:
     """Both calls."""
 
-    def __init__(self, desk: FleetLock, groups: Mapping[str, ServedGroup]) -> None:
-        self._desk, self._groups = desk, groups
+    def __init__(self, desk: FleetLock, groups: Mapping[str, ServedGroup], counted: Counted | None = None) -> None:
+        self._desk, self._groups, self._counted = desk, groups, counted
         self._passwords, self._guesses = Passwords(groups), Guesses()
         self._told = {name: RateLimit(3, REFUSALS_LOGGED) for name in (*groups, "")}
         self._running: set[asyncio.Future[Refusal | None]] = set()
 
     async def pre_reboot(self, request: Request) -> Response:
         """Answer `pre-reboot`."""
-        return await self._answer(request, self._desk.pre_reboot)
+        return await self._answer(request, self._desk.pre_reboot, "pre-reboot")
 
     async def steady_state(self, request: Request) -> Response:
         """Answer `steady-state`."""
-        return await self._answer(request, self._desk.steady_state)
+        return await self._answer(request, self._desk.steady_state, "steady-state")
 
-    async def _answer(self, request: Request, rule: Rule) -> Response:
+    async def _answer(self, request: Request, rule: Rule, name: str) -> Response:
         try:
             answer = await self._decide(request, rule)
         except ClientDisconnect:
@@ -108,6 +118,8 @@ class _Calls:
         except Exception as error:  # noqa: BLE001 - the client must take no error for a permission
             log.error("a call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line, no traceback
             answer = Answer(500, Refusal(RefusalKind.STORE, "the server failed: see the log of locksmith-server"))
+        if self._counted is not None:
+            self._counted(name, answer.refusal.kind.value if answer.refusal else GRANTED)
         return Reply(request, answer)
 
     async def _decide(self, request: Request, rule: Rule) -> Answer:

@@ -72,6 +72,12 @@ class Hub:
             return self.store_of(group)
         return Unhurried(self._store, self._shared, partial(room.wait, place, LONGEST_READ))
 
+    def page_reads(self, group: str) -> Store:
+        """Give where the page reads a group: in memory if that is current, else in the store itself."""
+        if group in self._rooms and self.mirrors.of(group).freshness.current:
+            return self.mirrors.store(group)
+        return self._store
+
     def start(self) -> None:
         """Begin to follow the store."""
         self.mirrors.start()

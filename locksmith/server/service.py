@@ -5,7 +5,7 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import make_app
+from locksmith.server.app import Counted, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
@@ -46,23 +46,33 @@ STOP_LIMIT: Final = 8.0
 async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
+    from locksmith.server.web.open import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
-    machines, callers = MachineDesk(config), Credentials(store)
+    people = Credentials(store)
+    machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
+    web = Web(config, paths, store, people=people, reads=hub.page_reads)
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
-    others = [
-        *Enrolment(store).routes(),
-        *make_routes(machines, callers, config.server.groups),
-        *whoami_routes(callers),
-    ]
+    first = [*Enrolment(store).routes(), *whoami_routes(people)]
+    others = [*first, *make_routes(machines, people, config.server.groups), *web.routes]
     try:
         desk = Desk(config, paths)
         hub.start()
-        await serve(desk, config.server, listener, context, notifier, others=others, draining=machines.drain)
+        await serve(
+            desk,
+            config.server,
+            listener,
+            context,
+            notifier,
+            others=others,
+            draining=machines.drain,
+            stop=web.stop,
+            counted=web.counted,
+        )
     finally:
         await hub.close()
         await machines.close()
@@ -78,13 +88,20 @@ async def serve(
     *,
     others: Sequence[BaseRoute] = (),
     draining: Callable[[], None] = lambda: None,
+    stop: Callable[[], Awaitable[None]] | None = None,
+    counted: Counted | None = None,
 ) -> None:
-    """Serve these rules, and other routes, on a socket until a signal. `draining` answers those who wait."""
+    """Serve these rules, and other routes, on a socket until a signal.
+
+    `draining` answers those who wait; `stop` ends answers that have no end.
+    """
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(listener, http_config(make_app(desk, settings.groups, others)), context, lobby=size_of_lobby())
+        door = Door(
+            listener, http_config(make_app(desk, settings.groups, others, counted)), context, lobby=size_of_lobby()
+        )
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)
@@ -96,6 +113,8 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
+            if stop is not None:
+                await stop()
             await door.close(STOP_LIMIT, draining)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
