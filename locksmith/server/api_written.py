@@ -15,6 +15,7 @@ AT_ONCE: Final = 50
 """Machines that are written before other calls have their turn: 5 ms."""
 KEPT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of answers that are kept until the store is read again."""
+MOST_KEPT: Final = 1000
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Kept:
         self._drop(asked)
         self._of[asked] = (sight, body)
         self._bytes += len(body)
-        while self._bytes > KEPT_BYTES:
+        while self._bytes > KEPT_BYTES or len(self._of) > MOST_KEPT:
             self._drop(next(iter(self._of)))
 
     def _drop(self, asked: tuple[str, ...]) -> None:
