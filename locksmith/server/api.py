@@ -21,14 +21,13 @@ from locksmith.server import api_endpoints as endpoints
 from locksmith.server.answers import Answer
 from locksmith.server.api_endpoints import Endpoint
 from locksmith.server.api_forecast import Forecasts
-from locksmith.server.api_groups import Groups, Sees
+from locksmith.server.api_groups import Groups, Sees, Sight
 from locksmith.server.api_http import RefusedError, dump, found, refusal, refused_by, reply, segments
 from locksmith.server.api_written import Kept, Machines
 from locksmith.server.identity import Identity
 from locksmith.server.openapi import description
 from locksmith.server.permissions import Action, forbidden, may
 from locksmith.server.ports import Identifies
-from locksmith.server.web.fleet import Sight
 from locksmith.util.text import cut, printable
 
 log = logging.getLogger(__name__)

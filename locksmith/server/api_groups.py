@@ -1,10 +1,30 @@
 """Which groups there are, for the API and the metrics; while etcd is away, those that were there."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from locksmith.errors import StoreError
-from locksmith.server.web.fleet import Sight
+from locksmith.fleet.group import GroupView
+from locksmith.lock.records.event import Event
+
+
+class Sight(Protocol):
+    """What was last seen of a group: one of `web.fleet`, another one after each reading."""
+
+    @property
+    def view(self) -> GroupView | None:
+        """The group (None: it was never read)."""
+        ...
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """The youngest of its history, the oldest first."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """Why it is not seen now; empty: it is."""
+        ...
 
 
 class Sees(Protocol):

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from locksmith.fleet.fields import member_fields, node_fields
 from locksmith.server import api_answers as answers
+from locksmith.server.api_groups import Sight
 from locksmith.server.api_http import dump
-from locksmith.server.web.fleet import Sight
 
 AT_ONCE: Final = 50
 """Machines that are written before other calls have their turn: 5 ms."""

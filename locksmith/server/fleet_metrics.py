@@ -20,13 +20,12 @@ from locksmith.server.access import plain_address
 from locksmith.server.answers import Answer
 from locksmith.server.api_answers import Seen
 from locksmith.server.api_endpoints import Endpoint, read_query
-from locksmith.server.api_groups import Groups, Sees
+from locksmith.server.api_groups import Groups, Sees, Sight
 from locksmith.server.api_http import HEADERS, RefusedError, refusal, refused_by, reply
 from locksmith.server.figures import CALLS, NO_FIGURES, OUTCOMES, Figures, GroupFigures, figures_of
 from locksmith.server.identity import Identity, Role
 from locksmith.server.permissions import Action, forbidden, may
 from locksmith.server.ports import Identifies
-from locksmith.server.web.fleet import Sight
 
 if TYPE_CHECKING:
     from locksmith.fleet.group import GroupView
