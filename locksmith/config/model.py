@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from locksmith.agent.fleet_lock import FleetLockSettings
+from locksmith.config.notify_model import NotifySettings
 from locksmith.config.server_model import ServerSettings
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.layered import Layered
@@ -140,6 +141,7 @@ class Config:
     fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     files: tuple[Layered, ...] = field(default=(), compare=False, repr=False)
     not_configured: str = field(default="", compare=False)

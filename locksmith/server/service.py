@@ -37,10 +37,12 @@ STOP_LIMIT: Final = 8.0
 async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
+    from locksmith.server.notify import notifying  # noqa: PLC0415 - as above
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    await serve(Desk(config, paths), config.server, listener, context, notifier)
+    async with notifying(config, paths):
+        await serve(Desk(config, paths), config.server, listener, context, notifier)
 
 
 async def serve(
