@@ -24,7 +24,7 @@ GATHER: Final = timedelta(minutes=1)
 SETTLE: Final = timedelta(minutes=5)
 """For so long no machine needs a reboot, or has a slot for one, before a rollout is done."""
 MOST_TOLD: Final = 2000
-"""Machines of an event that a ledger remembers; if there are more, they are told of in one notice per `repeat_after`."""
+"""Machines of an event that a ledger remembers. With more, there is one notice of it in each `repeat_after`."""
 LONGEST_NAME: Final = 100
 LONGEST_HEADLINE: Final = 240
 LONGEST_SENTENCE: Final = 1500

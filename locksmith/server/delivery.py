@@ -3,7 +3,6 @@
 Each send runs in a thread of its own, which nothing can stop. A target has one such thread at a time.
 """
 
-import asyncio
 import logging
 import re
 import threading
@@ -114,12 +113,6 @@ class Delivery:
             raise DeliveryError(f"no answer within {SEND_LIMIT:g} s; it may still arrive") from None
         if sending.problem:
             raise DeliveryError(sending.problem)
-
-    async def settled(self, limit: float) -> None:
-        """Wait for a send that is under way, for so many seconds at most."""
-        async with asyncio.timeout(limit):
-            while self._last is not None and self._last.problem is None:
-                await asyncio.sleep(0.05)
 
 
 def service_of(target: Target) -> str:
