@@ -237,11 +237,12 @@ class _Post:
             state, ttl = SENT, KEPT_SENT
             self._failing = False
             self._metrics.count(self._target.name, "sent")
-            log.info("sent to %s: %s (%s)", self._target.name, told.headline, told.id)
         if state != FAILED:
             self._done.add(told.id)
         if not await outbox.note(claim, state, tries, self._clock(), ttl):
             log.warning("%s may have got %s twice: the claim had ended before it was sent", self._target.name, told.id)
+        elif state == SENT:
+            log.info("sent to %s: %s (%s)", self._target.name, told.headline, told.id)
 
     def _failed(self, told: Notice, tries: int, why: str) -> tuple[str, float]:
         """Count a failure; give what to note, and for how many seconds."""
