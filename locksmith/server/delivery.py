@@ -6,7 +6,6 @@ Each send runs in a thread of its own, which nothing can stop. A target has one 
 import logging
 import re
 import threading
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 from urllib.parse import unquote
@@ -75,44 +74,47 @@ def refuse_missing_library() -> None:
         )
 
 
-@dataclass(slots=True)
-class _Sending:
-    """A send that has begun: of which message, and how it ended (None: it has not)."""
-
-    message: str
-    problem: str | None = None
-
-
 class Delivery:
     """Sends messages to one target, one after another."""
 
     def __init__(self, target: Target, templates: Templates) -> None:
         self.target = target
         self._templates = templates
-        self._last: _Sending | None = None
+        self._under_way = ""
+        self._arrived: set[str] = set()
 
     async def send(self, told: Notice) -> None:
         """Send a notice. `DeliveryError`: it was not sent, or has taken longer than the limit and may still arrive.
 
         If a send of the same notice has arrived after its limit, it is not sent again.
         """
-        last = self._last
-        if last is not None and last.problem is None:
+        if self._under_way:
             raise DeliveryError("the send before it still hangs")
-        if last is not None and (last.message, last.problem) == (told.id, ""):
-            return
-        sending = self._last = _Sending(told.id)
-        title, message = self._templates.render(told)
+        if told.id not in self._arrived:
+            await self._send(told)
+        self._arrived.discard(told.id)
 
-        def work() -> None:
-            sending.problem = _problem_of(self.target, title, message, told)
+    async def _send(self, told: Notice) -> None:
+        title, message = self._templates.render(told)
+        self._under_way = told.id
+
+        def work() -> str:
+            problem = "its thread ended"
+            try:
+                problem = _problem_of(self.target, title, message, told)
+            finally:
+                # Each of these two is one step: the loop may look meanwhile.
+                if not problem:
+                    self._arrived.add(told.id)
+                self._under_way = ""
+            return problem
 
         try:
-            await in_thread(work, limit=SEND_LIMIT)
+            problem = await in_thread(work, limit=SEND_LIMIT)
         except TimeoutError:
             raise DeliveryError(f"no answer within {SEND_LIMIT:g} s; it may still arrive") from None
-        if sending.problem:
-            raise DeliveryError(sending.problem)
+        if problem:
+            raise DeliveryError(problem)
 
 
 def service_of(target: Target) -> str:

@@ -4,8 +4,6 @@ import asyncio
 import html
 import itertools
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +19,7 @@ from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.etcd3 import Etcd3Store
 from locksmith.store.settings import StoreSettings
+from tests.harness.ctl import Ctl, Ended
 from tests.harness.etcd import Etcd, wait_until
 from tests.harness.notify_server import NotifyServer
 from tests.harness.receivers import mail_server, webhook
@@ -96,18 +95,15 @@ def test_two_servers_send_each_event_once_and_none_again_after_a_restart(etcd, g
             first.start()
             group.freeze("once more")
             reaches(lambda: len(hook.requests) == 3, first)
-            second.start()
-            group.thaw()
-            reaches(lambda: len(hook.requests) == 4, first, second)
-        assert [body["event"] for body in hook.bodies] == ["frozen", "thawed", "frozen", "thawed"]
-        assert len(set(hook.ids)) == 4
+        assert [body["event"] for body in hook.bodies] == ["frozen", "thawed", "frozen"]
+        assert len(set(hook.ids)) == 3
 
 
 @pytest.mark.parametrize(("dies", "times"), [("before", 1), ("after", 2)])
 def test_a_server_killed_before_its_send_has_another_send_it(etcd, group, dies, times):
     with webhook() as hook:
         targets = {"ops": hook.target()}
-        with NotifyServer(etcd, targets, [group.name], dies=dies) as dying:
+        with NotifyServer(etcd, targets, [group.name], dies=dies, claim=5) as dying:
             group.freeze()
             assert dying.ended(LIMIT) == -9
             assert len(hook.requests) == times - 1
@@ -122,7 +118,7 @@ def test_a_server_killed_before_its_send_has_another_send_it(etcd, group, dies, 
 def test_a_target_that_fails_or_hangs_holds_up_no_other_and_is_tried_again(etcd, group):
     with webhook() as good, webhook(lambda number: 500 if number < 3 else 200) as bad, webhook(lambda _: 0) as hung:
         targets = {"a-hung": hung.target(), "b-bad": bad.target(path="/a-token-in-the-path"), "good": good.target()}
-        with NotifyServer(etcd, targets, [group.name]) as server:
+        with NotifyServer(etcd, targets, [group.name], send=5) as server:
             group.freeze()
             reaches(lambda: len(good.requests) == 1, server)
             reaches(lambda: len(bad.requests) == 3, server)
@@ -136,7 +132,7 @@ def test_a_target_that_fails_or_hangs_holds_up_no_other_and_is_tried_again(etcd,
         assert "a-token-in-the-path" not in said
         assert len([line for line in said.splitlines() if "b-bad did not get" in line]) == 1
         assert "a-hung did not get" in said
-        assert "no answer within 2 s; it may still arrive" in said
+        assert "no answer within 5 s; it may still arrive" in said
 
 
 HOSTILE = "n1\r\nBcc: all@example.org\r\n\r\n<script>alert(1)</script>"
@@ -144,7 +140,9 @@ HOSTILE = "n1\r\nBcc: all@example.org\r\n\r\n<script>alert(1)</script>"
 
 def test_html_and_line_breaks_in_names_and_reasons_forge_nothing(etcd, group):
     with mail_server() as mail, webhook() as hook, webhook() as ntfy:
-        mailto = f"mailto://127.0.0.1:{mail.port}?from=locksmith@example.org&to=ops@example.org&mode=insecure"
+        mailto = (
+            f"mailto://127.0.0.1:{mail.port}?from=locksmith@example.org&to=ops@example.org&mode=insecure&format=html"
+        )
         targets = {"mail": mailto, "hook": hook.target(), "ntfy": ntfy.target("ntfy", "/topic")}
         events = {"templates": {"unhealthy": {"title": "$headline", "message": "$sentence\n-- \n$machines"}}}
         with NotifyServer(etcd, targets, [group.name], notify=events) as server:
@@ -165,34 +163,22 @@ def test_html_and_line_breaks_in_names_and_reasons_forge_nothing(etcd, group):
         assert len(ntfy.requests) == 3
 
 
-def test_the_tool_sends_a_test_message_to_each_target_and_says_how_it_went(etcd, group):
+def test_the_tool_sends_a_test_message_to_each_target_and_says_how_it_went(etcd, group, monkeypatch, capfd):
+    ctl = Ctl(monkeypatch, capfd)
     with webhook() as hook:
-        targets = {"bad": "json://127.0.0.1:1/secret-token", "ops": hook.target()}
-        server = NotifyServer(etcd, targets, [group.name])
+        server = NotifyServer(etcd, {"bad": "json://127.0.0.1:1/secret-token", "ops": hook.target()}, [group.name])
         try:
-            command = [sys.executable, "-c", "from locksmith.cli.main import main; main()"]
-
-            def run(*arguments: str) -> tuple[int, str, str]:
-                ended = subprocess.run(
-                    [*command, "notify", *arguments],
-                    env=server.environment,
-                    capture_output=True,
-                    text=True,
-                    timeout=60,
-                    check=False,
-                )
-                return ended.returncode, ended.stdout, ended.stderr
-
-            status, said, errors = run("--test")
-            assert (status, said) == (1, "ops: the test message was sent\n")
-            assert errors.startswith("Error: bad: A Connection error occurred")
-            assert "secret-token" not in errors
-            assert run("--test", "ops") == (0, "ops: the test message was sent\n", "")
+            monkeypatch.setenv("LOCKSMITH_ROOT", str(server.paths.root))
+            ended = ctl("notify", "--test")
+            assert (ended.status, ended.out) == (1, "ops: the test message was sent\n")
+            assert ended.err.startswith("Error: bad: A Connection error occurred")
+            assert "secret-token" not in ended.err
+            assert ctl("notify", "--test", "ops") == Ended(0, "ops: the test message was sent\n", "")
             assert [body["event"] for body in hook.bodies] == ["test", "test"]
-            status, _, errors = run("--test", "opps")
-            assert (status, errors) == (2, "Error: there is no target 'opps': known are bad, ops; did you mean ops?\n")
-            status, said, _ = run("--json")
-            assert [one["name"] for one in json.loads(said)["targets"]] == ["bad", "ops"]
-            assert "127.0.0.1" not in said
+            unknown = ctl.fails("notify", "--test", "opps", status=2)
+            assert unknown == "Error: there is no target 'opps': known are bad, ops; did you mean ops?"
+            shown = ctl("notify", "--json").out
+            assert [one["name"] for one in json.loads(shown)["targets"]] == ["bad", "ops"]
+            assert "127.0.0.1" not in shown
         finally:
             server.remove()

@@ -21,9 +21,9 @@ from datetime import timedelta
 notify.PERIOD = 0.2
 notify.GROUPS_PERIOD = 0.5
 notify.BACKOFF = (2.0,) * 4
-notify.CLAIM_TTL = outbox.CLAIM_TTL = 4.0
-notify.SPARE = 1.0
-delivery.SEND_LIMIT = 2.0
+notify.CLAIM_TTL = outbox.CLAIM_TTL = CLAIM
+notify.SPARE = CLAIM / 2
+delivery.SEND_LIMIT = SEND
 notices.SETTLE = timedelta(seconds=1)
 send = delivery.Delivery.send
 async def dies(self, told):
@@ -41,6 +41,7 @@ class NotifyServer(FleetLockServer):
     """A server that sends notices of some groups to targets, by their names.
 
     `dies` is when SIGKILL ends it: `before` or `after` its first send, so always with a claim that is not noted.
+    `claim` is for how many seconds a claim counts, `send` how long a send may take.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class NotifyServer(FleetLockServer):
         groups: Sequence[str],
         *,
         dies: str = "",
+        claim: float = 60.0,
+        send: float = 20.0,
         notify: Mapping[str, Any] | None = None,
         tables: Mapping[str, Any] | None = None,
     ) -> None:
         self._urls = tempfile.TemporaryDirectory(prefix="locksmith-urls-")
-        self._program = f"FATE = {dies!r}\n{_HURRIED}"
+        self._program = f"FATE, CLAIM, SEND = {dies!r}, {claim!r}, {send!r}\n{_HURRIED}"
         own = {}
         for name, url in targets.items():
             file = Path(self._urls.name) / name
