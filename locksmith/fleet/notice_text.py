@@ -1,7 +1,7 @@
 """The texts of a notice: templates with known fields. Pure.
 
 A template is `string.Template`: `$field` or `${field}`, and `$$` for a dollar sign. It can do nothing but insert a
-field, so no text of a machine can do more, whatever is in it.
+field, so no text of a machine can do more.
 """
 
 from collections.abc import Mapping

@@ -114,7 +114,7 @@ class Notifications:
         try:
             async with asyncio.timeout(READ_LIMIT):
                 groups = await self._groups()
-        except Exception as error:  # noqa: BLE001 - the loop goes on, whatever it is
+        except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self._log("the groups", error)
             return
         pending: dict[str, tuple[Notice, ...]] = {}

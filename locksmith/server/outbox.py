@@ -1,7 +1,7 @@
 """The notices of a group in the store: which are to be sent, and how far each target has them.
 
 Servers share no memory. A notice is written in one transaction with the ledger that it follows from, so it is made
-once, whichever server looks. For each target a server creates a claim with a short lease, sends, and writes over it
+once, by one server of many. For each target a server creates a claim with a short lease, sends, and writes over it
 that it was sent. If it dies in between, the lease ends, and another server sends.
 """
 

@@ -175,8 +175,8 @@ def test_the_tool_sends_a_test_message_to_each_target_and_says_how_it_went(etcd,
             assert "secret-token" not in ended.err
             assert ctl("notify", "--test", "ops") == Ended(0, "ops: the test message was sent\n", "")
             assert [body["event"] for body in hook.bodies] == ["test", "test"]
-            unknown = ctl.fails("notify", "--test", "opps", status=2)
-            assert unknown == "Error: there is no target 'opps': known are bad, ops; did you mean ops?"
+            unknown = ctl.fails("notify", "--test", "opsy", status=2)
+            assert unknown == "Error: there is no target 'opsy': known are bad, ops; did you mean ops?"
             shown = ctl("notify", "--json").out
             assert [one["name"] for one in json.loads(shown)["targets"]] == ["bad", "ops"]
             assert "127.0.0.1" not in shown
