@@ -6,13 +6,16 @@ Each target has a task of its own, so one that hangs or fails holds up no other,
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import product
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 from locksmith.config.model import Config
 from locksmith.errors import ConflictError, CorruptValueError, LocksmithError, StoreError
@@ -45,23 +48,33 @@ BACKOFF: Final = (30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1800.0, 1800.0, 1800.0
 """Seconds until a notice that a target did not take is tried again. After as many tries and one more, no further."""
 SPARE: Final = 25.0
 """Seconds that a claim must still last when its send begins: for the send, and for a slow loop."""
+OUTCOMES: Final = ("sent", "failed", "given_up")
 STOP_LIMIT: Final = 6.0
 """Seconds for the sends that are under way at a stop."""
 
 View = Callable[[str], Awaitable[GroupView]]
 
 
-class NoticeMetrics:
-    """Counts what became of the notices, for each target: `sent`, `failed` (a try), `given_up`."""
+class NoticeCounts(Collector):
+    """Counts what became of the notices, for each target: `sent`, `failed` (a try), `given_up`. It is a metric."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._tries = Counter(
-            "locksmith_server_notices", "Notices by their target and outcome", ["target", "outcome"], registry=registry
-        )
+    def __init__(self, targets: Iterable[str]) -> None:
+        self._counts = dict.fromkeys(product(targets, OUTCOMES), 0)
 
     def count(self, target: str, outcome: str) -> None:
         """Count a try."""
-        self._tries.labels(target, outcome).inc()
+        self._counts[target, outcome] += 1
+
+    def collect(self) -> Iterator[Metric]:
+        """Give the metric."""
+        family = CounterMetricFamily(
+            "locksmith_server_notices",
+            "Notices that this server has sent, failed to send, or gave up, by their target.",
+            labels=["target", "outcome"],
+        )
+        for labels, number in self._counts.items():
+            family.add_metric(labels, number)
+        yield family
 
 
 class Notifications:
@@ -74,7 +87,7 @@ class Notifications:
         *,
         server: str,
         clock: Callable[[], datetime],
-        metrics: NoticeMetrics,
+        counts: NoticeCounts,
         view: View | None = None,
     ) -> None:
         self._notify, self._store, self._server, self._clock = config.notify, store, server, clock
@@ -82,8 +95,7 @@ class Notifications:
         notify = config.notify
         self._rules = NoticeRules(config.halt.after, notify.repeat_after, notify.no_reboot_after)
         self._posts = [
-            _Post(Delivery(target, notify.templates), self._outbox, clock, metrics)
-            for target in notify.targets.values()
+            _Post(Delivery(target, notify.templates), self._outbox, clock, counts) for target in notify.targets.values()
         ]
         self._all_groups: tuple[str, ...] = ()
         self._listed_at: float | None = None
@@ -173,10 +185,10 @@ class _Post:
         delivery: Delivery,
         outbox: Callable[[str], Outbox],
         clock: Callable[[], datetime],
-        metrics: NoticeMetrics,
+        counts: NoticeCounts,
     ) -> None:
         self._delivery, self._target = delivery, delivery.target
-        self._outbox, self._clock, self._metrics = outbox, clock, metrics
+        self._outbox, self._clock, self._counts = outbox, clock, counts
         self._pending: Mapping[str, tuple[Notice, ...]] = {}
         self._done: set[str] = set()
         self._tries: dict[str, int] = {}
@@ -236,7 +248,7 @@ class _Post:
         else:
             state, ttl = SENT, KEPT_SENT
             self._failing = False
-            self._metrics.count(self._target.name, "sent")
+            self._counts.count(self._target.name, "sent")
         if state != FAILED:
             self._done.add(told.id)
         if not await outbox.note(claim, state, tries, self._clock(), ttl):
@@ -246,10 +258,10 @@ class _Post:
 
     def _failed(self, told: Notice, tries: int, why: str) -> tuple[str, float]:
         """Count a failure; give what to note, and for how many seconds."""
-        self._metrics.count(self._target.name, "failed")
+        self._counts.count(self._target.name, "failed")
         name = self._target.name
         if tries > len(BACKOFF):
-            self._metrics.count(name, "given_up")
+            self._counts.count(name, "given_up")
             log.error("%s did not get %s (%s), after %d tries: %s", name, told.headline, told.id, tries, why)
             return GIVEN_UP, KEPT_SENT
         pause = BACKOFF[tries - 1]
@@ -267,10 +279,11 @@ async def _until(stopping: asyncio.Event, limit: float) -> None:
 
 
 @asynccontextmanager
-async def notifying(config: Config, paths: Paths, registry: CollectorRegistry | None = None) -> AsyncIterator[None]:
-    """Run the notifications meanwhile, if there is a target. `MissingLibraryError`: they need apprise."""
+async def notifying(config: Config, paths: Paths) -> AsyncIterator[NoticeCounts]:
+    """Run the notifications meanwhile, if there is a target; give their metric. `MissingLibraryError`: no apprise."""
+    counts = NoticeCounts(config.notify.targets)
     if not config.notify.targets:
-        yield
+        yield counts
         return
     refuse_missing_library()
     # A store of its own: what hangs here must hold up no client.
@@ -280,12 +293,12 @@ async def notifying(config: Config, paths: Paths, registry: CollectorRegistry | 
         store,
         server=f"{read_hostname(paths)} ({os.getpid()})",
         clock=local_clock(),
-        metrics=NoticeMetrics(registry or CollectorRegistry()),
+        counts=counts,
     )
     running = asyncio.ensure_future(notifications.run())
     checking = asyncio.ensure_future(_check(config))
     try:
-        yield
+        yield counts
     finally:
         notifications.stop()
         checking.cancel()

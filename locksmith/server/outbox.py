@@ -5,13 +5,14 @@ once, by one server of many. For each target a server creates a claim with a sho
 that it was sent. If it dies in between, the lease ends, and another server sends.
 """
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from locksmith.errors import ConflictError, CorruptValueError
+from locksmith.errors import ConflictError, CorruptValueError, StoreError
 from locksmith.lock.records import keys, notice
 from locksmith.lock.records.notice import Ledger, Notice
 from locksmith.store.protocol import ABSENT, Entry, Note, Store
@@ -26,6 +27,9 @@ KEPT_SENT: Final = 2 * KEPT
 """Seconds for which it is known that a target has it: longer, so that none is sent again."""
 CLAIM_TTL: Final = 60.0
 """Seconds after which the claim of a server that died ends."""
+
+NOTE_PAUSE: Final = 1.0
+"""Seconds until a note that failed is tried again."""
 
 CLAIMED, SENT, FAILED, GIVEN_UP = "claimed", "sent", "failed", "given-up"
 """How far a target has a notice. `failed` ends by its lease, and then it is tried again."""
@@ -84,11 +88,26 @@ class Outbox:
             return None
 
     async def note(self, claim: Entry, state: str, tries: int, now: datetime, ttl: float) -> bool:
-        """Write over a claim how it ended; False: the claim had ended before, and another server may have sent."""
+        """Write over a claim how it ended; False: the claim had ended before, and another server may have sent.
+
+        A message cannot be taken back, so this is tried again while the claim lasts. Then the error is the store's.
+        """
+        value, loop = self._value(state, tries, now), asyncio.get_running_loop()
+        ends = loop.time() + CLAIM_TTL
+        while True:
+            try:
+                return await self._write_over(claim, value, ttl)
+            except StoreError:
+                if loop.time() >= ends:
+                    raise
+            await asyncio.sleep(NOTE_PAUSE)
+
+    async def _write_over(self, claim: Entry, value: bytes, ttl: float) -> bool:
         try:
-            await self._store.update(claim, self._value(state, tries, now), ttl)
+            await self._store.update(claim, value, ttl)
         except ConflictError:
-            return False
+            entry = (await self._store.get(claim.key)).entry
+            return entry is not None and entry.value == value  # an earlier try, whose answer was lost
         return True
 
     def _key(self, target: str, told: Notice) -> str:

@@ -112,13 +112,12 @@ def test_no_part_of_a_url_is_in_what_is_said_of_a_failure(target):
         ("nonsense", "begins with no scheme that apprise knows"),
         ("foo://bar", "begins with no scheme that apprise knows"),
         ("slack://a-token", "is incomplete for slack://"),
-        ("json://", "is incomplete for json://"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_named_without_itself(target, url, says):
     with pytest.raises(DeliveryError, match=says) as caught:
         service_of(target(url))
-    assert url not in str(caught.value).replace("json://HOST/PATH", "")
+    assert url not in str(caught.value)
     assert says in problem(target(url))
 
 
