@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
+from locksmith.config.notify_values import TARGETS, TEMPLATES
 from locksmith.config.server_values import GROUPS, NETWORKS
 from locksmith.config.values import (
     API_VERSION,
@@ -156,6 +157,11 @@ SERVER_HOOK_LIMIT: Final = Key("server.hook-limit", SPAN)
 SERVER_METRICS_CLIENTS: Final = Key("server.metrics-clients", NETWORKS)
 SERVER_GROUPS: Final = Key("server.groups", GROUPS)
 
+NOTIFY_TARGETS: Final = Key("notify.targets", TARGETS)
+NOTIFY_NO_REBOOT_AFTER: Final = Key("notify.no-reboot-after", VERY_LONG_SPAN_OR_NONE)
+NOTIFY_REPEAT_AFTER: Final = Key("notify.repeat-after", SPAN_OR_NONE)
+NOTIFY_TEMPLATES: Final = Key("notify.templates", TEMPLATES)
+
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
@@ -187,6 +193,8 @@ _ALL: tuple[Key[Any], ...] = (
     *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
     *(SERVER_ADDRESS, SERVER_PORT, SERVER_CERTFILE, SERVER_KEYFILE, SERVER_CLIENT_CAFILE, SERVER_HOOK_LIMIT),
     *(SERVER_METRICS_CLIENTS, SERVER_GROUPS),
+    SERVER_GROUPS,
+    *(NOTIFY_TARGETS, NOTIFY_NO_REBOOT_AFTER, NOTIFY_REPEAT_AFTER, NOTIFY_TEMPLATES),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 """The keys by name, in the order in which they are shown."""

@@ -27,6 +27,7 @@ from locksmith.config.model import (
     ProgramSettings,
     RebootSettings,
 )
+from locksmith.config.notify import cautions_of_notify, read_notify, refuse_unusable_of_notify, with_credentials
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.server import cautions_of_server, cautions_of_windows, read_server, refuse_unusable_of_server
 from locksmith.config.shown import conflicts, under_daemon
@@ -100,16 +101,34 @@ def load_server(paths: Paths, environ: Mapping[str, str], problems: Problems) ->
     problems.attempt_value(partial(credentials.refuse_unread, given), EVERYTHING)
     credentials.refuse_contradictions(explicit, given.settings, problems)
     settings = given.settings.under(explicit)
-    config = replace(_build(settings, problems), files=files)
+    config = _with_notify(replace(_build(settings, problems), files=files), paths, environ)
     problems.check(lambda: refuse_unusable_of_server(settings, config.server), None, "server")
     problems.check(lambda: _tls_has_use(settings, config.store), None, "etcd")
+    problems.check(lambda: refuse_unusable_of_notify(settings, config.notify), None, "notify")
     own = (
         *cautions_of_server(config.server),
+        *cautions_of_notify(settings, config.notify),
         *cautions_of_windows(config.server, config.window),
         *given.cautions,
         *cautions_of_files(paths.config_folders, files),
     )
     return replace(config, cautions=(*config.cautions, *own))
+
+
+def load_notify(paths: Paths, environ: Mapping[str, str]) -> Config:
+    """Give the configuration of `locksmith-server` for its notifications alone, of files and credentials.
+
+    The files of the targets' URLs are not read. `UsageError`: a file has an error.
+    """
+    problems = Problems()
+    files = find_files(paths.config_folders, problems)
+    config = _build(from_files(files, problems), problems)
+    problems.refuse("locksmith-server")
+    return _with_notify(replace(config, files=files), paths, environ)
+
+
+def _with_notify(config: Config, paths: Paths, environ: Mapping[str, str]) -> Config:
+    return replace(config, notify=with_credentials(config.notify, paths, environ))
 
 
 def load_tool(
@@ -175,6 +194,7 @@ def _build(settings: Settings, problems: Problems) -> Config:
         ),
         triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
         server=check(lambda: read_server(settings), default.server, "server"),
+        notify=read_notify(settings),
         origins=_origins(settings),
         cautions=cautions_of(settings),
     )

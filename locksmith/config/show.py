@@ -9,6 +9,7 @@ from locksmith.config.model import (
     DEFAULT_ORIGIN,
     Config,
 )
+from locksmith.config.notify_model import NotifySettings, Target
 from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.host.layered import Layered
 from locksmith.window.duration import format_duration
@@ -127,7 +128,26 @@ def _values(config: Config) -> dict[str, object]:
         "alerts.token-file": config.alerts.token_file,
         "alerts.cafile": config.alerts.cafile,
         **_server_values(config.server),
+        **_notify_values(config.notify),
     }
+
+
+def _notify_values(notify: NotifySettings) -> dict[str, object]:
+    """Give the table; no URL of a target is in it, only the file that has it."""
+    common = notify.templates
+    texts = {"title": common.title, "message": common.message}
+    own = {event: {"title": one.title, "message": one.message} for event, one in common.by_event.items()}
+    return {
+        "notify.targets": {name: _target_values(target) for name, target in notify.targets.items()} or None,
+        "notify.no-reboot-after": notify.no_reboot_after,
+        "notify.repeat-after": notify.repeat_after,
+        "notify.templates": {**texts, **own},
+    }
+
+
+def _target_values(target: Target) -> dict[str, object]:
+    values: dict[str, object] = {"url-file": target.url_file, "events": target.events, "groups": target.groups}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _server_values(server: ServerSettings) -> dict[str, object]:

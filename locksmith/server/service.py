@@ -46,6 +46,7 @@ STOP_LIMIT: Final = 8.0
 async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
+    from locksmith.server.notify import notifying  # noqa: PLC0415 - the same
     from locksmith.server.web.open import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
@@ -62,17 +63,18 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     try:
         desk = Desk(config, paths)
         hub.start()
-        await serve(
-            desk,
-            config.server,
-            listener,
-            context,
-            notifier,
-            others=others,
-            draining=machines.drain,
-            stop=web.stop,
-            counted=web.counted,
-        )
+        async with notifying(config, paths):
+            await serve(
+                desk,
+                config.server,
+                listener,
+                context,
+                notifier,
+                others=others,
+                draining=machines.drain,
+                stop=web.stop,
+                counted=web.counted,
+            )
     finally:
         await hub.close()
         await machines.close()

@@ -195,6 +195,21 @@ def history_prefix(group: str) -> str:
     return f"{group_prefix(group)}history/"
 
 
+def ledger_key(group: str) -> str:
+    """Name the key of what the servers have told of a group."""
+    return f"{group_prefix(group)}notices/ledger"
+
+
+def outbox_prefix(group: str) -> str:
+    """Name the prefix of the notices of a group that are to be sent."""
+    return f"{group_prefix(group)}notices/outbox/"
+
+
+def sent_prefix(group: str, target: str) -> str:
+    """Name the prefix of what a target has of the notices of a group."""
+    return f"{group_prefix(group)}notices/sent/{segment(target)}/"
+
+
 def groups_prefix() -> str:
     """Name the prefix below which every group but the default one has its folder."""
     return f"{ROOT}/groups/"
