@@ -996,6 +996,8 @@ class Broken:
     """With a line that is left after the take."""
     also: type | None = None
     """Another part that is wrong too, where either alone is made up for by the other."""
+    seed: int = 0
+    """A seed that showed it when it was written: tried first, so that those which show nothing need not be played."""
 
     @property
     def parts(self) -> Parts:
