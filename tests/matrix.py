@@ -6,8 +6,9 @@
     python -m tests.matrix trixie          Debian 13's Python 3.13, in its root; as root only
     python -m tests.matrix debian-13       the same with Debian 13's own packages of our dependencies; only if named
 
-Each runs the unit tests with few examples and without the slowest (`lowest` without `PURE` packages), and the contract
-tests that reach into a dependency (`CONTRACT`). The others test locksmith's own rules on etcd, which no version of a dependency changes.
+Each runs the unit tests with few examples and without the slowest (`lowest` leaves out the packages of `PURE`), and the
+contract tests that reach into a dependency (`CONTRACT`). The others test locksmith's own rules on etcd, which no
+version of a dependency changes.
 """
 
 import os

@@ -10,7 +10,7 @@ import pytest
 from tests.model.lock import BrokenRuleError, Protocol, explore, must_end, start
 
 WHOLE = "MODEL_FEW" not in os.environ
-"""Else the two largest fleets meet fewer faults: the model changes with its own files alone, and not with the product."""
+"""Else the two largest fleets meet fewer faults: the model changes with its own files, and not with the product."""
 
 
 @pytest.mark.parametrize(
