@@ -14,6 +14,8 @@ settings.register_profile(
 )
 # For `make quick` and `python -m tests.matrix`: few examples, other ones each time.
 settings.register_profile("quick", settings.get_profile("locksmith"), max_examples=5, database=None)
+# For CI: other examples each time, so that its runs together try as many.
+settings.register_profile("fewer", settings.get_profile("locksmith"), max_examples=30)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "locksmith"))
 
 
