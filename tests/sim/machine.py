@@ -205,6 +205,11 @@ class SimMachine:
         return Boot(f"{self.host or self.name}-boot-{self.boots}", self.soft_boots)
 
     @property
+    def knows_its_cluster(self) -> bool:
+        """Whether it has noted which cluster its store is: one that has not would believe another."""
+        return bool(SimSeen(self.disk, self.clock).clusters.own)
+
+    @property
     def claims(self) -> bool:
         """Whether its journal names a claim."""
         return b'"claim"' in (self.disk.raw or b"")
@@ -358,7 +363,7 @@ class SimMachine:
         self.story.tell(self.name, f"comes up with {'the disk of some time ago' if rolled_back else 'an empty state'}")
         self.disk.raw, self.disk.boots, self.disk.seen = disk.raw, [*disk.boots], disk.seen
         self.forgot_at = asyncio.get_running_loop().time()
-        if self.disk.seen is None:
+        if not self.knows_its_cluster:
             self.astray_until = 0.0  # without memory it would believe the other cluster
         known = self.commits if self.nonce == nonce else -1
         if nonce and known < commits:

@@ -168,7 +168,7 @@ class Storm:
 
     async def _lead_astray(self, node: Node) -> None:
         """Let a machine reach another cluster alone. (One without memory would believe it, as docs/safety.md says.)"""
-        if node.machine.disk.seen is None:
+        if not node.machine.knows_its_cluster:
             return
         loop, rng = asyncio.get_running_loop(), self.plan.draw(f"astray {asyncio.get_running_loop().time()}")
         node.machine.astray_until = min(STORMY, loop.time() + rng.uniform(30, 300))
