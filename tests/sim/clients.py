@@ -48,6 +48,8 @@ class Client:
     """Seconds between two calls."""
     careful: bool = False
     """Whether it reboots only if its last call was a success too, as Zincati does."""
+    hasty: bool = False
+    """Whether it asks for a reboot although its steady-state was not heard yet, as a script may."""
     permitted: Callable[["Client"], None] = lambda _client: None
     """Told when it may reboot: from then on nothing stops it but its own death."""
     reboots: Callable[["Client"], None] = lambda _client: None
@@ -69,7 +71,9 @@ class Client:
     excused: bool = False
     """Whether its slot was taken from it in a way that no server can help; until it is steady again."""
     drained: bool = False
-    """Whether a server's hooks have drained it."""
+    """Whether a server's hooks have begun to drain it, and none have brought it back."""
+    ready: bool = False
+    """Whether it is drained, and nothing has begun to undo that."""
     hooks_on: str = ""
     """The server whose hooks for it run."""
     ghost: bool = False
@@ -140,6 +144,8 @@ class Client:
     async def _live(self) -> None:
         self.rebooting = False  # from here on a server may release its slot
         while not await self._call(STEADY):
+            if self.hasty and self.waits:
+                await self._ask()
             await self._pause()
         self.is_steady, self.excused = True, False
         self.story.tell(self.name, "is steady")

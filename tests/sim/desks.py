@@ -127,7 +127,9 @@ class SimPrograms:
         if server.rng.random() < server.faults().bad_hook:
             server.story.tell(server.name, f"has failed hooks for {client}: {stage}")
             return ["drain: no"]
-        if stage != PRE_REBOOT_HOOKS:
+        if stage == PRE_REBOOT_HOOKS:
+            server.rules.drained(client)
+        else:
             server.rules.brought_back(server.name, client)
         return []
 

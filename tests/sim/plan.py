@@ -117,6 +117,8 @@ class Faults:
     client_kills: int = 0
     """Times at which a client is killed, and forgets everything."""
     client_power_cuts: int = 0
+    hasty: float = 0.0
+    """How many clients ask for their reboot although their steady-state was not heard yet."""
     withdrawn: float = 0.0
     """A client's update is withdrawn while it waits: it calls no more, and tells nobody."""
     gone: float = 0.0
@@ -287,6 +289,7 @@ def with_clients(drawn: Plan, share: float = CLIENTS) -> Plan:
         client_power_cuts=rng.choice((0, 0, 2)),
         withdrawn=rng.choice((0.0, 0.0, 0.2)),
         gone=rng.choice((0.0, 0.0, 0.2)),
+        hasty=Random(f"{drawn.seed} hasty").choice((0.0, 0.0, 0.5)),
     )
     return replace(drawn, clients=clients, faults=faults)
 

@@ -14,7 +14,7 @@ from locksmith.lock.records.node import TTL
 from locksmith.server.ports import FleetLock
 from locksmith.store.protocol import Store
 from locksmith.window.window_set import WindowSet
-from tests.sim.client_rules import ClientRules
+from tests.sim.client_rules import IN_CALM, ClientRules
 from tests.sim.clients import Client
 from tests.sim.daemon import GROUP
 from tests.sim.desks import DeskServer, Run, SimPrograms, Wire
@@ -62,11 +62,14 @@ class Served:
             name = f"c{number + 1}"
             rng = plan.draw(name)
             client = Client(name, rng, self.story, self.faults, wire.call, drawn.poll, careful=rng.random() < 0.5)
+            client.hasty = plan.draw(f"{name} hasty").random() < plan.faults.hasty
             self.clients[name] = client
         rules = self.rules
         rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
         rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
         bad = plan.faults
+        if bad == Faults():
+            rules.look_holds = IN_CALM
         rules.leases_hold = not (bad.expiries or bad.elections or bad.copies or bad.older or bad.restores)
 
     def clock(self, server: str) -> datetime:
