@@ -19,8 +19,10 @@ def shares_store(config: "Config", paths: "Paths", strategy: str = "") -> bool:
 
     A strategy that cannot be used here counts as one that does: then the store has the answer, or an error.
     """
+    from locksmith.agent.strategy import asks_server
+
     found = _strategy(config, paths, strategy)
-    return found is None or found.present
+    return found is None or (found.present and asks_server(found) is None)
 
 
 def asked_server(config: "Config", paths: "Paths", strategy: str = "") -> str:

@@ -10,6 +10,7 @@ from locksmith.config.values import (
     BLACKOUT_LIST,
     BOOLEAN,
     FLEET_LOCK_SERVER,
+    FLEET_SERVERS,
     FULL_TEXT,
     HALT_AFTER,
     LONG_SPAN,
@@ -132,6 +133,12 @@ FLEET_LOCK_PASSWORD_FILE: Final = Key("fleet-lock.password-file", PATH)
 FLEET_LOCK_TOKEN_FILE: Final = Key("fleet-lock.token-file", PATH)
 FLEET_LOCK_PERIOD: Final = Key("fleet-lock.period", SPAN)
 
+FLEET_SERVER_URLS: Final = Key("fleet-server.urls", FLEET_SERVERS)
+FLEET_SERVER_CAFILE: Final = Key("fleet-server.cafile", PATH)
+FLEET_SERVER_CERTFILE: Final = Key("fleet-server.certfile", PATH)
+FLEET_SERVER_KEYFILE: Final = Key("fleet-server.keyfile", PATH)
+FLEET_SERVER_TOKEN_FILE: Final = Key("fleet-server.token-file", PATH)
+
 TRIGGERS: Final = Key("triggers.use", TEXTS)
 MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
 COMMAND: Final = Key("triggers.command", TEXTS)
@@ -153,6 +160,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
     *(FLEET_LOCK_URL, FLEET_LOCK_ID, FLEET_LOCK_CAFILE, FLEET_LOCK_CERTFILE, FLEET_LOCK_KEYFILE),
     *(FLEET_LOCK_USERNAME, FLEET_LOCK_PASSWORD_FILE, FLEET_LOCK_TOKEN_FILE, FLEET_LOCK_PERIOD),
+    *(FLEET_SERVER_URLS, FLEET_SERVER_CAFILE, FLEET_SERVER_CERTFILE, FLEET_SERVER_KEYFILE, FLEET_SERVER_TOKEN_FILE),
     *(
         START,
         LENGTH,

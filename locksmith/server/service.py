@@ -5,11 +5,12 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.routing import BaseRoute
 from uvicorn.config import Config as HttpConfig
 
 from locksmith.config.model import Config
@@ -19,9 +20,15 @@ from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.server.app import make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
+from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
+from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
+from locksmith.server.machine_calls import make_routes
+from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
 from locksmith.util.visits import listen
@@ -40,7 +47,15 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    await serve(Desk(config, paths), config.server, listener, context, notifier)
+    store = open_store(config.store, observer=Expecting(str))
+    machines = MachineDesk(config)
+    others = [*Enrolment(store).routes(), *make_routes(machines, Credentials(store), config.server.groups)]
+    try:
+        desk = Desk(config, paths)
+        await serve(desk, config.server, listener, context, notifier, others=others, draining=machines.drain)
+    finally:
+        await machines.close()
+        await store.close()
 
 
 async def serve(
@@ -49,13 +64,16 @@ async def serve(
     listener: socket.socket,
     context: Callable[[], ssl.SSLContext] | None,
     notifier: Notifier,
+    *,
+    others: Sequence[BaseRoute] = (),
+    draining: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve these rules on a socket until a signal."""
+    """Serve these rules, and other routes, on a socket until a signal. `draining` answers those who wait."""
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
+        door = Door(listener, http_config(make_app(desk, settings.groups, others)), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)
@@ -67,6 +85,7 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
+            draining()
             await door.close(STOP_LIMIT)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
