@@ -207,7 +207,7 @@ class ClientRules:
             self.story.breaks(f"{author} gave back the slot of {holder}, which is not its client's claim")
         elif request.kind == PRE_REBOOT and is_out:
             self.story.breaks(f"{author} gave back the slot of {holder}, which it has told to reboot")
-        elif client is not None and is_out and (client.is_steady or request.run != client.run) and client.is_at_risk:
+        elif client is not None and is_out and client.may_be_late(request.run) and client.is_at_risk:
             self._gave_back_late(author, request, before)
         if client is not None and client.drained and before is not None:
             self.story.breaks(f"{author} gave back the slot of {holder}, and its hooks have not brought it back")

@@ -96,6 +96,10 @@ class Client:
         """Whether it may reboot, or may be on its way to a success of pre-reboot."""
         return self.is_down_or_will_be or self.waits
 
+    def may_be_late(self, run: int) -> bool:
+        """Whether a steady-state that it sent in this run may be one that it does not wait for any more."""
+        return self.is_steady or self.hasty or run != self.run
+
     @property
     def is_idle(self) -> bool:
         """Whether it is steady and wants nothing."""
