@@ -154,8 +154,7 @@ class DeskServer:
     async def _serve(
         self, routes: Answers | None, behalf: Behalf, body: bytes, gone: asyncio.Event
     ) -> HttpAnswer | None:
-        while (left := self.frozen_until - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(left)
+        await asyncio.sleep(max(0.0, self.frozen_until - asyncio.get_running_loop().time()))
         if routes is None:
             return None
         try:

@@ -136,7 +136,7 @@ class MachineWire:
             raise OutcomeUnknownError(f"the server {url} gave no answer within {limit:g} s")
         await asyncio.sleep(rng.uniform(0.001, 0.02))
         await caller.pause(f"after its {call}")
-        self._hear(caller, call, request.body, answer, sent)
+        self._hear(caller, call, answer, sent)
         return answer
 
     def _pick(self, url: str, rng: Random) -> "DeskServer | None":
@@ -144,7 +144,7 @@ class MachineWire:
         up = [server for server in self.servers if server.routes is not None and url in (ANY, server.name)]
         return rng.choice(up) if up else None
 
-    def _hear(self, caller: Caller, call: str, body: bytes, answer: HttpAnswer, sent: float) -> None:
+    def _hear(self, caller: Caller, call: str, answer: HttpAnswer, sent: float) -> None:
         said = load_object(answer.body)
         entries = [one.get("entry", {}) for one in said.get("readings", ())]
         versions = [one["version"] for one in entries if one.get("key") == self.key]
