@@ -95,14 +95,15 @@ class CredentialStore:
         return found
 
     async def named(self, name: str, group: str | None = None) -> Sequence[Kept]:
-        """Find a person, or a machine by its id, in one group or in all."""
-        found = [await self._get(keys.people_prefix() + tokens.public_of_person(name))]
-        if group is not None:
-            found.append(await self._get(keys.machines_prefix() + tokens.public_of_machine(group, name)))
-        else:
-            machines = await self._read(keys.machines_prefix())
-            found += [kept for kept in machines if kept.one and kept.one.holder == name]
-        return [kept for kept in found if kept is not None]
+        """Find a machine by its id, a person, or machines by their host name, in one group or in all.
+
+        An id means that machine alone, also if another has it as its host name: each machine says its own.
+        """
+        person = await self._get(keys.people_prefix() + tokens.public_of_person(name)) if group is None else None
+        machines = [kept for kept in await self._read(keys.machines_prefix()) if _is_in(kept, group)]
+        by_id = [kept for kept in machines if kept.one and kept.one.holder == name]
+        by_name = [kept for kept in machines if kept.one and kept.one.hostname == name]
+        return by_id or ([person] if person else by_name)
 
     async def revoke(self, kept: Kept, who: str) -> bool:
         """Let a credential count no more; False: it was revoked before. It stays, so its id stays taken."""
@@ -160,6 +161,10 @@ class CredentialStore:
 
     async def _read(self, prefix: str) -> list[Kept]:
         return [read_kept(entry) for entry in await read_all(self._store, prefix)]
+
+
+def _is_in(kept: Kept, group: str | None) -> bool:
+    return kept.one is not None and (group is None or kept.one.groups == (group,))
 
 
 def read_kept(entry: Entry) -> Kept:

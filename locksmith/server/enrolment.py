@@ -41,6 +41,7 @@ from locksmith.util.tokens import Kind, Token
 
 log = logging.getLogger(__name__)
 
+PATH: Final = "/machines/v1/{group}/enroll"
 LIMIT: Final = 15.0
 """Seconds after which no further attempt at a write begins."""
 LONGEST_NAME: Final = 253
@@ -75,7 +76,7 @@ class Enrolment:
 
     def routes(self) -> list[Route]:
         """Give the route, for `make_app`."""
-        return [Route("/machines/v1/{group:path}/enroll", self._call, methods=["POST"])]
+        return [Route(path, self._call, methods=["POST"]) for path in (PATH, f"/{{prefix:path}}{PATH}")]
 
     async def enrol(self, asked: Asked, origin: str) -> Answer:
         """Give a machine its credential."""
@@ -116,7 +117,7 @@ class Enrolment:
         if secret.one.groups != (asked.group,):
             return unauthorized("this enrolment secret is one of another group")
         if stands:
-            return _taken(stands)
+            return _taken(stands, asked.machine)
         return await self._write(key, asked, secret)
 
     async def _write(self, key: str, asked: Asked, secret: Kept) -> Answer:
@@ -178,8 +179,8 @@ def _digest(text: str) -> str:
     return text
 
 
-def _taken(stands: Kept) -> Answer:
-    way = "an operator lets it enrol again with `locksmithctl enroll forget`"
+def _taken(stands: Kept, machine: str) -> Answer:
+    way = f"an operator lets it enrol again with `locksmithctl enroll forget {machine}`"
     if stands.one and stands.one.revoked:
         return unauthorized(f"the credential of this machine was revoked at {moment(stands.one.revoked)}: {way}")
     return unauthorized(f"this machine is enrolled already, with another token: {way}")

@@ -69,13 +69,17 @@ class _Waiting:
 
 
 class MachineDesk:
-    """All groups of a configuration. A store that is given is a test's own: it has no other keyspace."""
+    """All groups of a configuration.
+
+    A `store` that is given is a test's own, with its `observer`: it has no other keyspace.
+    """
 
     def __init__(
         self,
         config: Config,
         *,
         store: Store | None = None,
+        observer: Expecting | None = None,
         store_of: Callable[[str], Store] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: Random | None = None,
@@ -83,7 +87,7 @@ class MachineDesk:
         self._groups = config.server.groups
         self._clock = clock
         self._rng = rng or Random()  # noqa: S311 - when a wait ends, no secret
-        self._observer = Expecting(str)
+        self._observer = observer or Expecting(str)
         self._guarded_by = None if store else config.store
         own = store or open_store(config.store, observer=self._observer)
         self._store = own

@@ -35,7 +35,7 @@ _ROLES = {
 def forbidden(identity: Identity, action: Action, group: str, machine: str = "") -> Answer | None:
     """Give the answer (403) that refuses an action in a group; None: the caller may do it.
 
-    `machine` is the id of the machine for which the caller wants to `ACT`. Other actions do not look at it.
+    `machine` is the id of the machine for which the caller wants to `ACT`. It counts for no other action.
     """
     if identity.role not in _ROLES[action]:
         return unauthorized(f"this needs the credential of {_WHO[action]}, and this is one of {_a(identity.role)}")

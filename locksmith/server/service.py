@@ -27,6 +27,7 @@ from locksmith.server.first_bytes import LARGEST_HEAD
 from locksmith.server.machine_calls import make_routes
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
+from locksmith.server.whoami import whoami_routes
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
@@ -48,8 +49,13 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     context = tls_of(config.server)
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
-    machines = MachineDesk(config)
-    others = [*Enrolment(store).routes(), *make_routes(machines, Credentials(store), config.server.groups)]
+    machines, callers = MachineDesk(config), Credentials(store)
+    # The path of an enrolment is like that of a machine's call, so it comes first.
+    others = [
+        *Enrolment(store).routes(),
+        *make_routes(machines, callers, config.server.groups),
+        *whoami_routes(callers),
+    ]
     try:
         desk = Desk(config, paths)
         await serve(desk, config.server, listener, context, notifier, others=others, draining=machines.drain)
