@@ -149,7 +149,7 @@ class MachineWire:
         entries = [one.get("entry", {}) for one in said.get("readings", ())]
         versions = [one["version"] for one in entries if one.get("key") == self.key]
         where = said.get("store")
-        if where is not None:
+        if where is not None and where["revision"] > 0:  # 0: it does not say where it was given
             caller.saw(Answer(None, where["revision"], sent), max(versions, default=0))
         if call in (wire.ABORT, wire.COMPLETE) and said.get("answer") == wire.DONE:
             caller.done(said["nonce"])
