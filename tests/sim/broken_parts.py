@@ -38,11 +38,12 @@ from locksmith.lock.unlocking import Frees
 from locksmith.store.cluster import Clusters
 from locksmith.store.protocol import Change, Check, Reading
 from locksmith_strategies.etcd_lock import EtcdLock
+from locksmith_strategies.server import Server
 from tests.sim.daemon import Parts
 from tests.sim.machine import SimJournal, SimSeen
 from tests.sim.older_records import JournalOfNewNames
 from tests.sim.plan import Calendars, Faults, Plan
-from tests.sim.sim_desk import SimDesk
+from tests.sim.sim_desk import SimDesk, SimMachineDesk
 
 KINDS = {
     "agent": Agent,
@@ -58,6 +59,8 @@ KINDS = {
     "queued": QueuedLock,
     "journal": SimJournal,
     "desk": SimDesk,
+    "machine_desk": SimMachineDesk,
+    "server": Server,
 }
 
 
