@@ -1,4 +1,4 @@
-"""One semaphore for all: clients of FleetLock (a double of Zincati), daemons with etcd-lock, and a legacy node."""
+"""One semaphore for all: FleetLock clients (a double of Zincati), daemons with etcd-lock or server, a legacy node."""
 
 import asyncio
 import itertools
@@ -6,6 +6,8 @@ import json
 import secrets
 import uuid
 from contextlib import AsyncExitStack, ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,12 @@ import urllib3
 
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.guarded import Guarded
+from locksmith.lock.records import credential, keys
+from locksmith.lock.records.credential import MACHINE, Credential
 from locksmith.lock.records.keys import semaphore_key
 from locksmith.store.connect import open_store
+from locksmith.util import tokens
+from locksmith.util.tokens import Kind
 from tests.harness.balancer import balancing
 from tests.harness.fleetlock_double import Double, serving
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
@@ -75,8 +81,19 @@ class Yard:
 
         return reboot
 
-    def node(self, name: str, folder) -> Node:
-        """A daemon with etcd-lock."""
+    async def enrol(self, machine: str) -> str:
+        """Make the token of a machine, as the server does."""
+        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(self.group, machine))
+        new = Credential(MACHINE, machine, token.digest, datetime.now(UTC), groups=(self.group,))
+        store = open_store(self.etcd.settings(api=2))
+        try:
+            await store.create(keys.machines_prefix() + token.public, credential.encode(new))
+        finally:
+            await store.close()
+        return token.text
+
+    def node(self, name: str, folder: Path, strategy: str, **also: dict[str, Any]) -> Node:
+        """A daemon."""
 
         def look(event: str) -> None:
             if event == "down":
@@ -84,8 +101,8 @@ class Yard:
             else:
                 self.down.discard(node.machine_id)
 
-        tables: dict[str, Any] = {"etcd": self.table, "metrics": {"enabled": False}, "reboot": {"max-per-day": 20}}
-        lines = ['strategy = "etcd-lock"', f'group = "{self.group}"']
+        tables = {"metrics": {"enabled": False}, "reboot": {"max-per-day": 20}, **also}
+        lines = [f'strategy = "{strategy}"', f'group = "{self.group}"']
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
         node = Node(name, folder, "\n".join(lines), reboot_time=lambda: OFF, on_event=look)
@@ -118,7 +135,7 @@ async def all_rebooted(others, lives, times: int) -> None:
             life.result()
 
 
-def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_path):
+def test_zincati_daemons_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_path):
     """Each reboots with one slot, and again with two, while one of two servers after the other is killed.
 
     Never are more down than there are slots, nor one without its slot.
@@ -127,9 +144,14 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
     killed: list[int] = []
 
     async def story(url: str, servers) -> None:
-        async with asyncio.timeout(LIMIT), AsyncExitStack() as stack:
+        async with asyncio.timeout(3 * LIMIT), AsyncExitStack() as stack:
             await yard.set_slots(1)
-            node = await stack.enter_async_context(yard.node("n1", tmp_path))
+            owner = await stack.enter_async_context(yard.node("n1", tmp_path, "etcd-lock", etcd=yard.table))
+            asks = {"urls": [server.url for server in servers], "token-file": str(tmp_path / "token")}
+            guest = yard.node("n2", tmp_path, "server", **{"fleet-server": asks})
+            (tmp_path / "token").write_text(await yard.enrol(guest.machine_id))
+            (tmp_path / "token").chmod(0o600)
+            nodes = [owner, await stack.enter_async_context(guest)]
             others: list[Zincati | LegacyNode] = [*(yard.zincati(url, number) for number in range(3)), yard.legacy()]
             lives = [asyncio.ensure_future(other.run()) for other in others]
             stack.callback(lambda: [life.cancel() for life in lives])
@@ -138,11 +160,13 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
                 if times == 2:
                     killing = asyncio.ensure_future(kill_in_turn(servers, killed))
                     stack.callback(killing.cancel)
-                node.need_reboot(f"4081.{times}.0")
+                for node in nodes:
+                    node.need_reboot(f"4081.{times}.0")
                 for other in others:
                     other.need_reboot()
                 await all_rebooted(others, lives, times)
-                await node.rebooted(times, limit=LIMIT)
+                for node in nodes:
+                    await node.rebooted(times, limit=2 * LIMIT)
             await until(lambda: yard.holders == [], "each slot is released", LIMIT)
 
     with ExitStack() as stack:
@@ -150,7 +174,7 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
         servers = [FleetLockServer(wheel_etcd, groups, tables=tables) for _ in range(2)]
         urls = [stack.enter_context(server).url for server in servers]
         asyncio.run(story(stack.enter_context(balancing(urls)), servers))
-    assert len(yard.order) == 10
+    assert len(yard.order) == 12
     assert killed
 
 
