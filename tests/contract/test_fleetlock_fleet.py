@@ -1,4 +1,4 @@
-"""One semaphore for all: FleetLock clients (a double of Zincati), daemons with etcd-lock or server, a legacy node."""
+"""One semaphore for all: FleetLock's clients (a double of Zincati), daemons with and without etcd, a legacy node."""
 
 import asyncio
 import itertools
@@ -6,8 +6,6 @@ import json
 import secrets
 import uuid
 from contextlib import AsyncExitStack, ExitStack
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,12 +13,9 @@ import urllib3
 
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.guarded import Guarded
-from locksmith.lock.records import credential, keys
-from locksmith.lock.records.credential import MACHINE, Credential
 from locksmith.lock.records.keys import semaphore_key
 from locksmith.store.connect import open_store
-from locksmith.util import tokens
-from locksmith.util.tokens import Kind
+from tests.contract.server_sites import new_token
 from tests.harness.balancer import balancing
 from tests.harness.fleetlock_double import Double, serving
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
@@ -30,7 +25,7 @@ from tests.harness.waiting import until
 from tests.harness.zincati import Zincati, client_id
 
 PERIOD = 0.4
-LIMIT = 60.0
+LIMIT = 150.0
 OFF = 0.15
 """Seconds that a machine is down."""
 
@@ -81,19 +76,8 @@ class Yard:
 
         return reboot
 
-    async def enrol(self, machine: str) -> str:
-        """Make the token of a machine, as the server does."""
-        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(self.group, machine))
-        new = Credential(MACHINE, machine, token.digest, datetime.now(UTC), groups=(self.group,))
-        store = open_store(self.etcd.settings(api=2))
-        try:
-            await store.create(keys.machines_prefix() + token.public, credential.encode(new))
-        finally:
-            await store.close()
-        return token.text
-
-    def node(self, name: str, folder: Path, strategy: str, **also: dict[str, Any]) -> Node:
-        """A daemon."""
+    def node(self, name: str, folder, strategy: str = "etcd-lock", **more: Any) -> Node:
+        """A daemon: by default with etcd-lock."""
 
         def look(event: str) -> None:
             if event == "down":
@@ -101,11 +85,25 @@ class Yard:
             else:
                 self.down.discard(node.machine_id)
 
-        tables = {"metrics": {"enabled": False}, "reboot": {"max-per-day": 20}, **also}
+        tables: dict[str, Any] = {"etcd": self.table, "metrics": {"enabled": False}, "reboot": {"max-per-day": 20}}
+        tables |= more
         lines = [f'strategy = "{strategy}"', f'group = "{self.group}"']
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
         node = Node(name, folder, "\n".join(lines), reboot_time=lambda: OFF, on_event=look)
+        return node
+
+    async def node_without_etcd(self, name: str, folder, urls) -> Node:
+        """A daemon with the strategy server, enrolled: its etcd leads nowhere."""
+        file = folder / f"{name}.token"
+        table = {"urls": list(urls), "token-file": str(file)}
+        nowhere = {"endpoints": ["http://127.0.0.1:1"]}
+        node = self.node(name, folder, "server", **{"fleet-server": table, "etcd": nowhere})
+        store = open_store(self.etcd.settings(api=2))
+        try:
+            await store.create(*new_token(self.group, node.machine_id, file))
+        finally:
+            await store.close()
         return node
 
     def zincati(self, url: str, number: int) -> Zincati:
@@ -135,7 +133,7 @@ async def all_rebooted(others, lives, times: int) -> None:
             life.result()
 
 
-def test_zincati_daemons_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_path):
+def test_zincati_daemons_with_and_without_etcd_and_a_legacy_node_share_one(wheel_etcd, tmp_path):
     """Each reboots with one slot, and again with two, while one of two servers after the other is killed.
 
     Never are more down than there are slots, nor one without its slot.
@@ -144,14 +142,14 @@ def test_zincati_daemons_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pat
     killed: list[int] = []
 
     async def story(url: str, servers) -> None:
-        async with asyncio.timeout(3 * LIMIT), AsyncExitStack() as stack:
+        async with asyncio.timeout(LIMIT), AsyncExitStack() as stack:
             await yard.set_slots(1)
-            owner = await stack.enter_async_context(yard.node("n1", tmp_path, "etcd-lock", etcd=yard.table))
-            asks = {"urls": [server.url for server in servers], "token-file": str(tmp_path / "token")}
-            guest = yard.node("n2", tmp_path, "server", **{"fleet-server": asks})
-            (tmp_path / "token").write_text(await yard.enrol(guest.machine_id))
-            (tmp_path / "token").chmod(0o600)
-            nodes = [owner, await stack.enter_async_context(guest)]
+            nodes = [
+                yard.node("n1", tmp_path),
+                await yard.node_without_etcd("n2", tmp_path, [one.url for one in servers]),
+            ]
+            for node in nodes:
+                await stack.enter_async_context(node)
             others: list[Zincati | LegacyNode] = [*(yard.zincati(url, number) for number in range(3)), yard.legacy()]
             lives = [asyncio.ensure_future(other.run()) for other in others]
             stack.callback(lambda: [life.cancel() for life in lives])
@@ -166,7 +164,7 @@ def test_zincati_daemons_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pat
                     other.need_reboot()
                 await all_rebooted(others, lives, times)
                 for node in nodes:
-                    await node.rebooted(times, limit=2 * LIMIT)
+                    await node.rebooted(times, limit=LIMIT)
             await until(lambda: yard.holders == [], "each slot is released", LIMIT)
 
     with ExitStack() as stack:
