@@ -4,8 +4,9 @@ A credential that counts is kept until the key `changes` is written, which goes 
 every `FRESH` seconds at most, while callers come. So 10,000 machines cost one read in that time, and a revoked
 credential counts for `FRESH` seconds at most. What ends by a lease is not kept for longer than that.
 
-An unknown public part costs a read each time. An origin that sends many of them is answered from a list of everything,
-which is read every `FRESH` seconds at most. So it costs etcd no more, and locks no other caller of its origin out.
+A credential that is not kept costs a read. If many are read at a time, as after a start of the server, or for an origin
+that sends wrong tokens, they are looked for in a list of all credentials, which is read every `FRESH` seconds at most.
+So neither costs etcd more, and a sender of wrong tokens locks no other caller of its origin out.
 """
 
 import asyncio

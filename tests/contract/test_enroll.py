@@ -206,7 +206,7 @@ def test_after_a_lost_answer_the_machine_has_one_token_that_counts(machine, monk
     assert len(machine.listed()) == 1
 
 
-def test_a_machine_that_had_no_answer_at_all_asks_with_the_same_token_in_its_next_run(machine, monkeypatch):
+def test_a_machine_without_an_answer_has_the_same_token_in_its_next_run(machine, monkeypatch):
     monkeypatch.setattr(enrolment, "LIMIT", 0.0)
     monkeypatch.setattr(enrolment, "CALL_LIMIT", 10.0)
     machine.open("--most", "1")

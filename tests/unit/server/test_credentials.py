@@ -220,7 +220,7 @@ def test_ten_thousand_callers_cost_the_store_one_read_in_five_seconds():
     run(story)
 
 
-def test_a_hundred_right_tokens_that_come_at_once_from_one_address_are_read_once_each():
+def test_right_tokens_that_come_at_once_from_one_address_are_read_once_each():
     async def story(_loop):
         site = Site()
         found = [await site.machine(f"{number:032x}") for number in range(100)]
