@@ -159,8 +159,10 @@ class Credentials:
         if found.one is None or found.ended:
             return unauthorized(_OVER, 401, CHALLENGE)
         key = keys.people_prefix() + found.one.source
-        person = await self._known.kept(key) or await self._known.read(key)
-        if person is None or person.one is None or not tokens.same(person.one.digest, found.one.proof):
+        person = await self._known.kept(key)
+        if not _proves(person, found.one.proof):  # also if an older one is kept
+            person = await self._known.read(key)
+        if person is None or not _proves(person, found.one.proof):
             return unauthorized(
                 "the token of this session does not exist any more: sign in with another", 401, CHALLENGE
             )
@@ -206,6 +208,10 @@ _MISUSED = {
     Kind.ENROLMENT: "this is an enrolment secret: a machine gets its own token with it, and nothing else",
     Kind.SESSION: "this is the cookie of a session, and no token",
 }
+
+
+def _proves(person: Kept | None, proof: str) -> bool:
+    return person is not None and person.one is not None and tokens.same(person.one.digest, proof)
 
 
 def _wrong(found: Wrong) -> Answer:

@@ -4,8 +4,9 @@ A credential that counts is kept until the key `changes` is written, which goes 
 every `FRESH` seconds at most, while callers come. So 10,000 machines cost one read in that time, and a revoked
 credential counts for `FRESH` seconds at most. What ends by a lease is not kept for longer than that.
 
-An unknown public part costs a read each time. An origin that sends many of them is answered from a list of everything,
-which is read every `FRESH` seconds at most. So it costs etcd no more, and locks no other caller of its origin out.
+A credential that is not kept costs a read. If many are read at a time, as after a start of the server, or for an origin
+that sends wrong tokens, they are looked for in a list of all credentials, which is read every `FRESH` seconds at most.
+So neither costs etcd more, and a sender of wrong tokens locks no other caller of its origin out.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from typing import Any, Final
 from locksmith.lock.credentials import Kept, read_kept
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import keys
-from locksmith.store.protocol import Store
+from locksmith.store.protocol import Entry, Store
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.tokens import same
 
@@ -29,6 +30,8 @@ MOST: Final = 50_000
 """Credentials that are kept."""
 WRONG_AT_ONCE, WRONG_PER_SECOND = 20, 0.5
 """Wrong tokens of an origin that cost a read each."""
+READS_AT_ONCE, READS_PER_SECOND = 200, 20
+"""Reads of single credentials; of more callers at a time, as after a start, the list is read."""
 MOST_ORIGINS: Final = 10_000
 
 _FOLDERS = (keys.machines_prefix, keys.people_prefix, keys.sessions_prefix, keys.enrolments_prefix)
@@ -54,10 +57,11 @@ class KnownCredentials:
         self._store = store
         self._read: OrderedDict[str, _Read] = OrderedDict()
         self._changes: tuple[int, bytes] = (0, b"")
-        self._epoch = 0
+        self._epoch = self._list_epoch = 0
         self._asked = self._listed = float("-inf")
         self._ask, self._list = Shared(self._read_changes), Shared(self._read_everything)
-        self._all: Mapping[str, Kept] = {}
+        self._reads = RateLimit(READS_AT_ONCE, READS_PER_SECOND)
+        self._all: Mapping[str, Entry] = {}
         self._wrong: OrderedDict[str, RateLimit] = OrderedDict()
 
     async def of(self, key: str, digest: str, origin: str) -> Kept | Wrong:
@@ -71,13 +75,14 @@ class KnownCredentials:
             return kept
         # Also if another is kept: a machine, or a person, may have a new token since.
         limit = self._limit(origin)
-        allowed = limit.allows(now())
-        kept = await (self.read(key) if allowed else self._listed_one(key))
-        if kept is None or not _has(kept, digest):
-            return Wrong(not allowed)
-        if allowed:
-            limit.refund()
-        return kept
+        if allowed := limit.allows(now()):
+            limit.refund()  # right ones are not counted: thousands may come at once from one origin
+        kept = None
+        if not allowed or not self._reads.allows(now()):
+            kept = await self._find_in_list(key)
+        if allowed and not (kept and _has(kept, digest)):  # it may be younger than the list
+            kept = await self.read(key)
+        return kept if kept and _has(kept, digest) else Wrong(not limit.allows(now()))
 
     async def kept(self, key: str) -> Kept | None:
         """Give a credential that has been read, and counts; None: it must be read."""
@@ -92,14 +97,16 @@ class KnownCredentials:
     async def read(self, key: str) -> Kept | None:
         """Read a credential; None: there is none."""
         epoch, began = self._epoch, now()
-        entry = (await self._store.get(key)).entry
+        return self._keep((await self._store.get(key)).entry, epoch, began)
+
+    def _keep(self, entry: Entry | None, epoch: int, read_at: float) -> Kept | None:
+        """Keep what was read; what is revoked, or cannot be read, is not kept: it may be replaced."""
         if entry is None:
             return None
         kept = read_kept(entry)
-        # What is revoked, or cannot be read, is not kept: it may be replaced.
         if kept.one is not None and not kept.one.revoked and epoch == self._epoch:
-            self._read[key] = _Read(kept, began)
-            self._read.move_to_end(key)
+            self._read[entry.key] = _Read(kept, read_at)
+            self._read.move_to_end(entry.key)
             if len(self._read) > MOST:
                 self._read.popitem(last=False)
         return kept
@@ -118,16 +125,16 @@ class KnownCredentials:
             self._epoch += 1
         self._asked = began
 
-    async def _listed_one(self, key: str) -> Kept | None:
+    async def _find_in_list(self, key: str) -> Kept | None:
         if now() - self._listed >= FRESH:
             await self._list()
-        return self._all.get(key)
+        return self._keep(self._all.get(key), self._list_epoch, self._listed)
 
     async def _read_everything(self) -> None:
-        began = now()
+        epoch, began = self._epoch, now()
         found = [entry for prefix in _FOLDERS for entry in await read_all(self._store, prefix())]
-        self._all = {entry.key: read_kept(entry) for entry in found}
-        self._listed = began
+        self._all = {entry.key: entry for entry in found}
+        self._listed, self._list_epoch = began, epoch
 
     def _limit(self, origin: str) -> RateLimit:
         limit = self._wrong.setdefault(origin, RateLimit(WRONG_AT_ONCE, WRONG_PER_SECOND))

@@ -206,9 +206,8 @@ def test_after_a_lost_answer_the_machine_has_one_token_that_counts(machine, monk
     assert len(machine.listed()) == 1
 
 
-def test_a_machine_that_had_no_answer_at_all_asks_with_the_same_token_in_its_next_run(machine, monkeypatch):
+def test_a_machine_without_an_answer_has_the_same_token_in_its_next_run(machine, monkeypatch):
     monkeypatch.setattr(enrolment, "LIMIT", 0.0)
-    monkeypatch.setattr(enrolment, "CALL_LIMIT", 10.0)
     machine.open("--most", "1")
     [nobody] = free_ports(1)
     assert "cannot be reached" in machine.enrols(url=f"http://127.0.0.1:{nobody}").err
@@ -274,7 +273,8 @@ def test_requests_of_another_shape_are_refused_and_the_server_goes_on(machine):
 
 def test_without_etcd_no_caller_is_let_in_and_no_machine_enrols():
     [port] = free_ports(1)
-    with FleetLockServer([f"http://127.0.0.1:{port}"]) as server:
+    where = {"etcd": {"endpoints": [f"http://127.0.0.1:{port}"], "timeout": "500ms"}}
+    with FleetLockServer([], tables=where) as server:
         token = tokens.new_token(Kind.OPERATOR).text
         status, said = server.post("/whoami", b"", {"Authorization": f"Bearer {token}"}, "GET")
         assert (status, said["kind"]) == (503, "store")

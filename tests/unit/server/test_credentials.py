@@ -14,7 +14,7 @@ from locksmith.lock.records.credential import MACHINE, OPERATOR, VIEWER, Credent
 from locksmith.server.connection import machines_in
 from locksmith.server.credentials import NONE_SENT, Credentials, SignedIn
 from locksmith.server.identity import Identity, Role
-from locksmith.server.known import FRESH, WRONG_AT_ONCE
+from locksmith.server.known import FRESH, LONGEST, READS_AT_ONCE, WRONG_AT_ONCE
 from locksmith.store.memory import Calm, MemoryServer, MemoryStore
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind
@@ -220,6 +220,31 @@ def test_ten_thousand_callers_cost_the_store_one_read_in_five_seconds():
     run(story)
 
 
+def test_right_tokens_that_come_at_once_from_one_address_are_read_once_each():
+    async def story(_loop):
+        site = Site()
+        found = [await site.machine(f"{number:032x}") for number in range(100)]
+        for reads in (101, 0):
+            site.network.calls.clear()
+            assert all(isinstance(who, Identity) for who in await asyncio.gather(*map(site.asks, found)))
+            assert len(site.network.calls) == reads
+
+    run(story)
+
+
+def test_after_a_start_thousands_of_callers_are_found_in_one_list():
+    async def story(_loop):
+        site = Site()
+        found = [await site.machine(f"{number:032x}") for number in range(1000)]
+        answers = await asyncio.gather(*(site.asks(one, origin=f"10.0.{n % 200}.1") for n, one in enumerate(found)))
+        assert all(isinstance(who, Identity) for who in answers)
+        assert len(site.network.calls) <= READS_AT_ONCE + 10
+        late = await site.machine("e" * 32)  # younger than the list
+        assert isinstance(await site.asks(late), Identity)
+
+    run(story)
+
+
 def test_wrong_tokens_lock_no_other_caller_of_their_origin_out():
     async def story(_loop):
         site = Site()
@@ -233,6 +258,9 @@ def test_wrong_tokens_lock_no_other_caller_of_their_origin_out():
         assert refused(await site.asks(token.text[:-2] + "xx"), 429, "too many wrong tokens came from here")
         assert (await site.asks(token)).name == N1
         assert (await site.asks(known)).name == N2
+        site.network.calls.clear()
+        assert (await site.asks(token)).name == N1
+        assert site.network.calls == []
         assert (await site.asks(tokens.new_token(Kind.MACHINE), origin="10.0.0.8")).status == 401
 
     run(story)
@@ -322,6 +350,34 @@ def test_a_session_is_had_with_a_persons_token_and_ends_with_it():
         assert refused(await site.asks(cookie=cookie), 401, "was revoked")
         await site.person(VIEWER)
         assert refused(await site.asks(cookie=cookie), 401, "the token of this session does not exist any more")
+
+    run(story)
+
+
+def test_a_session_that_another_server_began_counts_here_at_once():
+    async def story(_loop):
+        site = Site()
+        other = Credentials(site.store)
+        assert isinstance(await site.asks(await site.person()), Identity)
+        [kept] = await site.tool.named("olga")
+        await site.tool.forget(kept, "otto")
+        new = await site.person()
+        cookie = cookie_of(await other.sign_in(asked(), new.text))
+        assert isinstance(await site.asks(cookie=cookie), Identity)
+
+    run(story)
+
+
+def test_a_record_that_was_deleted_without_the_tool_counts_for_ten_minutes_at_most():
+    async def story(_loop):
+        site = Site()
+        token = await site.person()
+        assert isinstance(await site.asks(token), Identity)
+        entry = (await site.store.get(keys.people_prefix() + token.public)).entry
+        assert entry
+        await site.store.delete(entry.key, entry.version)
+        await asyncio.sleep(LONGEST)
+        assert refused(await site.asks(token), 401, "no such token")
 
     run(story)
 
