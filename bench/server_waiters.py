@@ -68,7 +68,15 @@ class Machine:
         self.host = where.netloc
 
     async def call(self, call: str, claim: Claim | None, **fields: Any) -> dict[str, Any]:
-        """Make a call."""
+        """Make a call; once more where the server has closed a connection that was idle."""
+        try:
+            return await self._call(call, claim, **fields)
+        except (OSError, asyncio.IncompleteReadError):
+            self.errors += 1
+            await self.connect(f"http://{self.host}")
+            return await self._call(call, claim, **fields)
+
+    async def _call(self, call: str, claim: Claim | None, **fields: Any) -> dict[str, Any]:
         body = wire.encode_call(self.at, claim, **fields)
         head = (
             f"POST /machines/v1/{GROUP}/{call} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {self.token}\r\n"
