@@ -26,7 +26,7 @@ class Way:
         self._host, _, self._port = upstream.removeprefix("http://").partition(":")
         self.flows = asyncio.Event()
         self.flows.set()
-        self._pumps = set()
+        self._pumps, self._writers = set(), []
 
     @contextlib.asynccontextmanager
     async def open(self):
@@ -39,9 +39,13 @@ class Way:
             for pump in self._pumps:
                 pump.cancel()
             await asyncio.gather(*self._pumps, return_exceptions=True)
+            for writer in self._writers:
+                writer.close()
+            await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
     async def _serve(self, reader, writer):
         there, back = await asyncio.open_connection(self._host, int(self._port))
+        self._writers += [writer, back]
         for one, other in ((reader, back), (there, writer)):
             pump = asyncio.ensure_future(self._pump(one, other))
             self._pumps.add(pump)
