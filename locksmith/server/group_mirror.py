@@ -4,10 +4,10 @@ However many readers and waiting machines a server has, its group costs the stor
 `ROUND` seconds. A mirror decides nothing: each write goes to the store with its guards, and what permits a reboot is
 read there.
 
-A mirror may be behind its store, so it knows how old it may be. Each round asks the store (linearizably) how it stands,
-and opens the watch again at a member that has come so far. So a member that lags, is frozen or was cut off proves
-nothing. What is older than `FRESH` seconds is not given as if it were new: readers get a `StoreUnavailableError`, or
-ask for what was last known, and show its age.
+A mirror may be older than its store, so it knows how old it may be. Each round asks the store (linearizably) how it
+stands, and opens the watch again at a member that has come so far. So a member that lags, is frozen or was cut off
+proves nothing. What is older than `FRESH` seconds is not given as if it were new: readers get a
+`StoreUnavailableError`, or ask for what was last known, and show its age.
 """
 
 import asyncio

@@ -65,7 +65,7 @@ class Hub:
         return self._stores.get(group, self._store)
 
     def reads_of(self, group: str, machine: str) -> Store:
-        """Give the store in which a machine compares what it has seen: behind others it may share a read."""
+        """Give the store in which a machine compares what it has seen: with others before it, it may share a read."""
         room = self.room(group)
         place = room.place_of(machine) if room is not None else None
         if room is None or place is None:

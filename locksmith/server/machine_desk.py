@@ -154,7 +154,7 @@ class MachineDesk:
         return self._observer.clusters.own if self._observer.clusters is not None else ""
 
     def _from_room(self, group: str, claim: Claim, known: Position) -> Mapping[str, Any] | None:
-        """Answer a claim that waits behind others, without the store; None: the store is to be asked."""
+        """Answer a claim with others before it, without the store; None: the store is to be asked."""
         room = self._hub.room(group) if self._hub is not None else None
         if room is None or (known.cluster and known.cluster != self._cluster):
             return None

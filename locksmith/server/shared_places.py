@@ -32,7 +32,7 @@ KEEP_AFTER: Final = 60.0
 SILENT: Final = 150.0
 """Seconds after its last call at which the place of a machine is removed: it calls every minute."""
 ROUND: Final = 5.0
-"""Seconds between two looks at who has called."""
+"""Seconds between two checks of which machines have called."""
 TOGETHER: Final = 50
 """Places that are bound in one transaction, each with its ticket."""
 
@@ -108,7 +108,7 @@ class SharedPlaces:
         entry = next((entry for entry in bound if entry is not None and entry.lease == self._lease), None)
         if entry is None:
             if now - self._kept > TTL / 2:
-                self._lease = 0  # nobody needs it: it ends
+                self._lease = 0  # no place needs it: it ends
             return
         try:
             await self._store.renew(entry, TTL)

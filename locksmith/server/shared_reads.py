@@ -63,7 +63,7 @@ class SharedReads(ObservedStore):
 
 
 class Unhurried(ObservedStore):
-    """What one machine reads that waits behind others: with them, or at once where `comes_near` returns before."""
+    """What one machine reads that has others before it: with them, or at once where `comes_near` returns before."""
 
     def __init__(self, store: Store, shared: SharedReads, comes_near: Callable[[], Awaitable[object]]) -> None:
         super().__init__(store, Meter())
@@ -86,7 +86,7 @@ class Unhurried(ObservedStore):
 
 
 def _retrieve(task: "asyncio.Task[Sequence[Reading]]") -> None:
-    """Take note of an error that nobody waits for any more."""
+    """Take note of an error that no caller waits for any more."""
     if not task.cancelled():
         task.exception()
 
