@@ -53,5 +53,5 @@ class Web:
         self.counted = metrics.counted
 
     async def stop(self) -> None:
-        """End the streams: they would go on for as long as someone looks."""
+        """End the streams: they would go on for as long as a browser is there."""
         await self._fleet.close()

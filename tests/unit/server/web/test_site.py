@@ -211,7 +211,7 @@ async def test_a_form_that_is_none_is_refused(body, headers, status):
             assert (await page.ask(path, body=body, **headers)).status == status
 
 
-async def test_thousands_of_machines_are_shown_a_page_at_a_time_and_found_by_name_and_state():
+async def test_many_machines_are_shown_a_page_at_a_time_and_found_by_name_and_state():
     async with Page() as page:
         for number in range(230):
             await page.present(f"m{number}", name=f"n{number:03}.example", state="waiting" if number < 5 else "idle")
