@@ -138,7 +138,7 @@ async def test_who_is_not_signed_in_is_asked_to_and_comes_back_to_the_page():
             "/groups/web?state=idle",
             "s=1",
         )
-        assert (await page.ask("/sign-in", {"token": "right"}, **{"sec-fetch-site": "cross-site"})).status == 403
+        assert (await page.ask("/sign-in", {"token": "right"}, site="cross-site")).status == 403
         assert (await page.ask("/groups/web/orders/freeze", {"reason": "x"})).status == 401
         page.people.who = VIEWER
         assert (await page.ask("/sign-out", {"csrf": "no"})).status == 403
@@ -201,7 +201,7 @@ async def test_a_group_that_is_none_and_odd_addresses_are_said():
         (b"x" * 20_000, {}, 413),
         (b"a=%ff", {}, 400),
         (b"&".join(b"a%d=1" % number for number in range(50)), {}, 400),
-        (b"{}", {"content-type": "application/json"}, 415),
+        (b"{}", {"kind": "application/json"}, 415),
     ],
 )
 async def test_a_form_that_is_none_is_refused(body, headers, status):

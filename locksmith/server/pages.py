@@ -1,4 +1,4 @@
-"""The page, the API and the metrics, put together from a configuration."""
+"""The page, the API and the metrics, put together from a configuration: what is for people with a token."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
