@@ -43,7 +43,7 @@ class StrategyContext:
     fleet_server: FleetServerSettings = field(default_factory=FleetServerSettings)
     """The table `[fleet-server]`."""
     mark: Callable[[], Watermark] = _no_mark
-    """Give what this machine has seen of the store behind the servers."""
+    """Give what this machine has seen of the store that the servers act on."""
 
 
 class Strategy(Protocol):

@@ -62,19 +62,17 @@ def refuse_unusable_strategy(settings: Settings, config: Config) -> None:
 
 def cautions_of_fleet_server(settings: Settings, config: Config) -> tuple[str, ...]:
     """Warn of servers that are named and not asked, and of a token that is sent without TLS over a network."""
-    named = (settings.of(key) for name, key in keys.KEYS.items() if name.startswith("fleet-server."))
-    given = [setting for setting in named if setting and setting.value]
-    found = []
-    if given and config.strategy != SERVER:
+    given, found = settings.of(keys.FLEET_SERVER_URLS), []
+    if given and given.value and config.strategy != SERVER:
         found.append(
-            f"{given[0].origin} sets {given[0].key.name}, and the strategy is {config.strategy}, which asks no "
+            f"{given.origin} sets {given.key.name}, and the strategy is {config.strategy}, which asks no "
             'locksmith-server: write strategy = "server", or leave [fleet-server] out'
         )
     server = config.fleet_server
     open_urls = [url for url in server.urls if url.startswith("http://") and not is_loopback(url)]
     if server.token_file and open_urls:
         found.append(
-            f"the token of fleet-server.token-file is sent to {open_urls[0]} without TLS, so others on the way can read "
-            "it: use https://"
+            f"the token of fleet-server.token-file is sent to {open_urls[0]} without TLS, so others on the way can "
+            "read it: use https://"
         )
     return tuple(found)

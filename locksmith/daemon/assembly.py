@@ -111,7 +111,7 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
 
 
 def _mark_of(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
-    """Give the watermark of the store behind the servers of the strategy `server`."""
+    """Give the watermark of the store that the servers act on, under the strategy `server`."""
     target = fleet_server.target(config.group)
     return SeenRevision(paths, target.api, target.endpoints, meter=meter)
 

@@ -7,8 +7,9 @@ tells which cluster the server has, at which revision: the watermark of this mac
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from locksmith.agent.fleet_server import FleetServerSettings
 from locksmith.errors import (
@@ -29,7 +30,7 @@ from locksmith.store.link import Request
 from locksmith.store.protocol import Observer, Position
 from locksmith.store.tls import Tls, TlsNames
 from locksmith.util.authorization import bearer
-from locksmith.util.jsonread import BadJsonError, load_record, read
+from locksmith.util.jsonread import BadJsonError, load_record
 from locksmith.util.text import one_line
 
 log = logging.getLogger(__name__)
@@ -40,29 +41,61 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
 LONGEST = 400
 """Characters of a server's words that are shown."""
 
-UNKNOWN = frozenset({500, 502, 504})
-"""Statuses after which a call may be done: a server that failed, or a proxy that does not know."""
+OK = 200
 LATER = frozenset({408, 425, 429, 503})
+"""Statuses of a server, or of a proxy before it, that has not begun the call."""
 REFUSALS = frozenset({400, 401, 403, 404, 405, 413})
 HARMLESS = frozenset({wire.WAIT, wire.READ, wire.COUNT, wire.KNOWS, wire.HELLO})
 """Calls that change nothing, which may be made at several servers."""
 
 
+class Door(Protocol):
+    """A server, as it is asked over HTTP (http_server.py)."""
+
+    url: str
+    path: str
+
+    async def exchange(
+        self, request: Request, limit: float, before: Callable[[], None] = lambda: None, *, most: int
+    ) -> HttpAnswer:
+        """Send a request, and give its answer."""
+        ...
+
+    def says(self, problem: str) -> str:
+        """Give a sentence about this server."""
+        ...
+
+
 @dataclass(slots=True)
 class _Server:
-    http: HttpServer
+    http: Door
     not_before: float = float("-inf")
     pause: float = FIRST_PAUSE
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    call: str
+    claim: Claim | None
+    limit: float
+    before: Callable[[], None] = lambda: None
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 class ServerClient:
     """The servers of the settings. `observer` hears each answer, as it hears etcd's."""
 
-    def __init__(self, settings: FleetServerSettings, group: str, observer: Observer) -> None:
-        """`UsageError`: a TLS file cannot be used."""
+    def __init__(
+        self,
+        settings: FleetServerSettings,
+        group: str,
+        observer: Observer,
+        door: Callable[[str], Door] | None = None,
+    ) -> None:
+        """`UsageError`: a TLS file cannot be used. `door` gives a server that is not asked over HTTP, by its URL."""
         tls = Tls(settings, NAMES) if any(url.startswith("https:") for url in settings.urls) else None
-        what, key = "the server", "fleet-server.urls"
-        self._servers = [_Server(HttpServer(url, tls, what, key)) for url in settings.urls]
+        door = door or (lambda url: HttpServer(url, tls, "the server", "fleet-server.urls"))
+        self._servers = [_Server(door(url)) for url in settings.urls]
         self._group = group
         self._observer = observer
         self._token_file = settings.token_file
@@ -82,10 +115,11 @@ class ServerClient:
         `before` is called before it is sent. Errors are those that the lock, or the store, has raised at the server;
         `StoreUnavailableError`: no server has begun it; `OutcomeUnknownError`: one may have.
         """
+        ask = _Call(call, claim, limit, before, fields)
         problem: LocksmithError | None = None
         for server in self._in_order():
             try:
-                return await self._ask(server, call, claim, limit, before, fields)
+                return await self._ask(server, ask)
             except (StoreUnavailableError, OutcomeUnknownError) as error:
                 if isinstance(error, OutcomeUnknownError) and call not in HARMLESS:
                     raise
@@ -95,7 +129,7 @@ class ServerClient:
     async def greet(self, url: str, limit: float) -> Position:
         """Ask one server whether it takes this machine's calls, and change nothing there."""
         [server] = [one for one in self._servers if one.http.url == url]
-        said = await self._ask(server, wire.HELLO, None, limit, lambda: None, {})
+        said = await self._ask(server, _Call(wire.HELLO, None, limit))
         return wire.decode_position(said)
 
     def _in_order(self) -> list[_Server]:
@@ -103,25 +137,19 @@ class ServerClient:
         now = asyncio.get_running_loop().time()
         return sorted(self._servers, key=lambda server: server.not_before if server.not_before > now else 0.0)
 
-    async def _ask(
-        self,
-        server: _Server,
-        call: str,
-        claim: Claim | None,
-        limit: float,
-        before: Callable[[], None],
-        fields: Mapping[str, Any],
-    ) -> dict[str, Any]:
+    async def _ask(self, server: _Server, ask: _Call) -> dict[str, Any]:
         known = self._observer.sending()
         clusters = self._observer.clusters
         if clusters is not None:
             clusters.expect()
         seen = Position(known.revision, clusters.own if clusters is not None else "")
-        body = wire.encode_call(seen, claim, **fields)
-        path = f"{server.http.path}/machines/v1/{self._group}/{call}"
+        body = wire.encode_call(seen, ask.claim, **ask.fields)
+        path = f"{server.http.path}/machines/v1/{self._group}/{ask.call}"
         headers = {"Content-Type": "application/json", **self._authorization()}
         try:
-            answer = await server.http.exchange(Request(path, body, headers), limit, before, most=wire.LARGEST_ANSWER)
+            answer = await server.http.exchange(
+                Request(path, body, headers), ask.limit, ask.before, most=wire.LARGEST_ANSWER
+            )
             said = self._read(server, answer)
         except StoreError as error:
             if isinstance(error, StoreUnavailableError | OutcomeUnknownError):
@@ -158,17 +186,18 @@ class ServerClient:
 
     def _read(self, server: _Server, answer: HttpAnswer) -> dict[str, Any]:
         """Read an answer. Of what is no answer of the rules, say what it is."""
-        try:
-            if not answer.whole:
-                raise BadJsonError("it is broken off")
-            said = load_record(answer.body, wire.LARGEST_ANSWER)
-        except BadJsonError as error:
-            if answer.status in SUCCESS:
-                raise OutcomeUnknownError(server.http.says(f"answers what cannot be read: {error}")) from None
-            said = {}
-        if (answer.status in SUCCESS) == (answer.status == 200 and "kind" not in said):  # noqa: PLR2004 - OK
-            if answer.status in SUCCESS or ("kind" in said and "value" in said):
-                return said
+        said: dict[str, Any] = {}
+        if answer.whole:
+            with suppress(BadJsonError):
+                said = load_record(answer.body, wire.LARGEST_ANSWER)
+        is_error = isinstance(said.get("kind"), str) and isinstance(said.get("value"), str)
+        if answer.status == OK and said and "kind" not in said:
+            return said
+        if answer.status not in SUCCESS and is_error:
+            return said
+        if answer.status in SUCCESS:
+            what = "what cannot be read" if answer.whole else "a part of an answer"
+            raise OutcomeUnknownError(server.http.says(f"gave {what}"))
         raise self._of_status(server, answer)
 
     def _of_status(self, server: _Server, answer: HttpAnswer) -> StoreError:
@@ -186,7 +215,7 @@ class ServerClient:
         return OutcomeUnknownError(said)
 
     def _error(self, server: _Server, said: Mapping[str, Any]) -> LocksmithError:
-        kind, value = read(dict(said), "kind", str), str(said["value"])
+        kind, value = str(said["kind"]), str(said["value"])
         text = one_line(value.replace("`", "'"), 2 * LONGEST) if kind in {wire.NOT_ALLOWED, wire.BAD_CALL} else value
         error = wire.decode_error(kind, text, said)
         if isinstance(error, StoreUnavailableError):

@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - what is refused has the arguments of the protocol
 """What a machine without etcd has of its group's store: the keys that it may read, and its own records.
 
 It is the store of the presence, the membership and the windows, which are the same as with etcd. The lock is not among
@@ -6,7 +7,7 @@ them: its calls are those of the strategy (locksmith_strategies/server.py).
 
 import base64
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from locksmith.errors import OutcomeUnknownError, StoreRefusedError
 from locksmith.host.server_client import ServerClient
@@ -24,6 +25,8 @@ from locksmith.store.protocol import (
     any_change,
 )
 from locksmith.util.jsonread import BadJsonError, read
+
+T = TypeVar("T")
 
 LIMIT = 20.0
 """Seconds for an answer, of each server."""
@@ -137,7 +140,7 @@ class ServerStore:
         return await self._client.call(call, limit=LIMIT, **fields)
 
 
-def _understood(parse: Callable[[], Any]) -> Any:
+def _understood(parse: Callable[[], T]) -> T:
     try:
         return parse()
     except BadJsonError as error:

@@ -80,12 +80,17 @@ class UnlessEnded(ObservedStore):
         self._group, self._claim = group, claim
         self._key = keys.ended_key(group, claim.holder)
         self._ended: Ended | None = None
+        self._takes = True
+
+    def release(self) -> None:
+        """Guard nothing from now on: the claim is released."""
+        self._takes = False
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Write a key and its siblings; `EndedError`: it is the semaphore, and the claim was ended."""
-        if key != keys.semaphore_key(self._group):
+        if not self._takes or key != keys.semaphore_key(self._group):
             return await super().swap(key, value, version, also, ttl=ttl)
         if self._ended is None or not self.transactional:
             self._ended = read(await self.get(self._key), self._key)

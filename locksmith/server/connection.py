@@ -8,7 +8,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -29,6 +29,7 @@ LONGEST: Final = 600.0
 """Seconds after which a connection ends with its next answer: its certificates were checked at its beginning."""
 CALL_LIMIT: Final = 90.0
 """Seconds from the head of a request to the end of its answer."""
+CLOSE: Final = (b"connection", b"close")
 _MACHINE_ID = re.compile("[0-9a-f]{32}")
 _TWO_LENGTHS = {b"content-length", b"transfer-encoding"}
 """A proxy may see another end of a body with both: what follows is not answered (RFC 9112, 6.1)."""
@@ -48,6 +49,11 @@ class Guest(Visit):
     deadline: float = 0.0
     connection: socket.socket | None = None
     protocol: "Connection | None" = field(default=None, repr=False)
+    parks: "Callable[[Guest, bool], None]" = field(default=lambda _guest, _parked: None, repr=False)
+
+    def park(self, *, parked: bool) -> None:
+        """Have it wait for an answer that takes long by its nature, without the place of another; or no longer."""
+        self.parks(self, parked)
 
     def end(self) -> None:
         """End it now, with a reset."""
@@ -107,7 +113,7 @@ class Connection(H11Protocol):
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
+            CLOSE,
         ]
         for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
@@ -117,6 +123,9 @@ class Connection(H11Protocol):
         """End after the answer that is under way; at once if there is none."""
         with suppress(h11.LocalProtocolError):
             self.shutdown()
+        if self.cycle is not None and not self.cycle.response_started:
+            # As if its client had asked for that: uvicorn says then that it closes, so no request is sent in between.
+            self.cycle.scope["headers"] = [*self.cycle.scope["headers"], CLOSE]
 
     def _begun_after(self, before: object) -> None:
         if self.cycle is not before:

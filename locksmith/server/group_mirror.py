@@ -12,12 +12,12 @@ ask for what was last known, and show its age.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from locksmith.errors import PastGoneError, StoreError, StoreUnavailableError
+from locksmith.errors import PastGoneError, StoreError, StoreRefusedError, StoreUnavailableError
 from locksmith.lock.records import keys
 from locksmith.store.feed import Batch, Feeds, Opened
 from locksmith.store.protocol import Change, Fingerprint, Listing, Reading, Store, Until, any_change
@@ -32,7 +32,7 @@ FRESH: Final = 25.0
 SETTLE: Final = 1.0
 """Seconds after which a watch has told what happened before it was opened. etcd does so every 100 ms."""
 POLL: Final = 5.0
-"""Seconds between two lists of a store that has no such watch: etcd's v2 API."""
+"""Seconds after which a store that tells no changes (etcd's v2 API) may have changed."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds before the next try after an error: doubled each time."""
 
@@ -63,12 +63,13 @@ class Mirror:
         self._name = name
         self._drops = drops
         self._listed = False
-        self._latest = 0
+        self._latest = self._proven_revision = 0
         self._histories = 0
         self._proven: float | None = None
         self._error = f"{name} was not read yet"
         self._news = asyncio.Event()
         self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
+        self._listeners: list[Callable[[Collection[str]], None]] = []
 
     # What readers ask
 
@@ -94,6 +95,15 @@ class Mirror:
         if freshness.age is None or (current and not freshness.current):
             raise StoreUnavailableError(freshness.reason)
         return self.replica
+
+    @property
+    def proven_revision(self) -> int:
+        """The highest revision of the whole store for which this is known to hold: any key may have made it."""
+        return max(self.replica.revision, self._proven_revision)
+
+    def on_change(self, listener: Callable[[Collection[str]], None]) -> None:
+        """Have the keys of each change told, right after it; none: it became current. It must neither wait nor fail."""
+        self._listeners.append(listener)
 
     async def changed(self, after_revision: int, limit: float) -> bool:
         """Wait until the group stands at another revision, or becomes current or stale; False after `limit` seconds."""
@@ -157,10 +167,7 @@ class Mirror:
         while True:
             began = _now()
             try:
-                if isinstance(self._store, Feeds):
-                    await self._round(self._store)
-                else:
-                    await self._poll()
+                await self._round()
             except PastGoneError as error:
                 log.info("%s is read again: %s", self._name, error)
                 self._listed = False
@@ -178,17 +185,18 @@ class Mirror:
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _round(self, store: Feeds) -> None:
+    async def _round(self) -> None:
         """Prove that the history goes on, then hear what changes for a while."""
-        asked = _now()
+        asked, store = _now(), self._store
+        if not isinstance(store, Feeds):
+            raise StoreRefusedError("this store does not tell what changes")
         if self._listed and not await self._goes_on():
             log.warning("the store of %s has another history than it had: it is read again", self._name)
             self._listed = False
         if not self._listed:
             self._take(await store.whole(self.prefix))
-            self._prove(asked)
-        elif self._latest == self.replica.revision:
-            self._prove(asked)
+        if self.replica.revision >= self._latest:
+            self._prove(asked, self._latest)
         settled: asyncio.TimerHandle | None = None
         latest = self._latest
 
@@ -197,9 +205,9 @@ class Mirror:
             if isinstance(told, Batch):
                 self._apply(told)
             elif told.revision >= latest:
-                settled = asyncio.get_running_loop().call_later(SETTLE, self._prove, asked)
+                settled = asyncio.get_running_loop().call_later(SETTLE, self._prove, asked, latest)
             if self.replica.revision >= latest:
-                self._prove(asked)
+                self._prove(asked, latest)
 
         try:
             await store.feed(self.prefix, self.replica.revision, hear, limit=ROUND)
@@ -218,12 +226,6 @@ class Mirror:
             return True
         return await self._store.knows(Fingerprint.of(newest)) is True
 
-    async def _poll(self) -> None:
-        asked = _now()
-        self._take(await self._store.list(self.prefix))
-        self._prove(asked)
-        await asyncio.sleep(POLL)
-
     def _take(self, listing: Listing) -> None:
         kept = tuple(entry for entry in listing.entries if not self._drops(entry.key))
         went_back = listing.revision < self.replica.revision
@@ -236,9 +238,9 @@ class Mirror:
         kept = [change for change in batch.changes if not self._drops(change.key)]
         self._tell(self.replica.apply(kept, batch.revision))
 
-    def _prove(self, asked: float) -> None:
-        """Note that the store stood like this at some moment after it was asked."""
-        was = self.freshness.current
+    def _prove(self, asked: float, revision: int) -> None:
+        """Note that the store stood like this, at that revision of its own, when or after it was asked."""
+        was, self._proven_revision = self.freshness.current, revision
         self._proven, self._error = max(asked, self._proven or asked), ""
         if not was:
             log.info("%s is known as it is", self._name)
@@ -249,11 +251,13 @@ class Mirror:
             log.warning("%s may change without being seen: %s", self._name, error)
         self._error = error
 
-    def _tell(self, changed: Sequence[str]) -> None:
+    def _tell(self, changed: Collection[str]) -> None:
         for key in changed:
             for waiting in self._waiting.pop(key, ()):
                 if not waiting.done():
                     waiting.set_result(None)
+        for listener in self._listeners:
+            listener(changed)
         self._news.set()
         self._news = asyncio.Event()
 
@@ -266,6 +270,21 @@ class GroupMirror(Mirror):
         # The folder of the default group has those of the others in it.
         of_others = () if group else (keys.groups_prefix(), keys.windows_prefix())
         super().__init__(store, keys.group_prefix(group), f"the group {group!r}", lambda key: key.startswith(of_others))
+
+
+class Unfollowed(GroupMirror):
+    """Stands for the mirror of a group where readers ask the store: what they read is always current."""
+
+    @property
+    def freshness(self) -> Freshness:
+        """Nothing is kept here that could be old."""
+        return Freshness(current=True, age=0.0)
+
+    async def changed(self, after_revision: int, limit: float) -> bool:
+        """Wait until it is time to read again."""
+        del after_revision
+        await asyncio.sleep(min(limit, POLL))
+        return limit >= POLL
 
 
 def _now() -> float:

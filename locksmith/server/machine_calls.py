@@ -9,7 +9,7 @@ import json
 import logging
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from email.utils import formatdate
+from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,9 +18,11 @@ from starlette.routing import Route
 
 from locksmith.errors import LocksmithError, OlderJournalError, StoreError
 from locksmith.lock import machine_wire as wire
-from locksmith.server.answers import Answer
+from locksmith.server.answers import Answer, unauthorized
 from locksmith.server.identity import Identity, Role
 from locksmith.server.ports import Identifies, MachineDesk
+from locksmith.server.reply import Reply, date, read_body
+from locksmith.server.requests import TOO_SLOW, too_large
 from locksmith.server.turns import TooManyCallsError
 from locksmith.util.jsonread import BadJsonError, load_record
 from locksmith.util.ratelimit import RateLimit
@@ -29,8 +31,6 @@ from locksmith.util.visits import Stage
 
 log = logging.getLogger(__name__)
 
-BODY_LIMIT: Final = 10.0
-"""Seconds for a body."""
 LONGEST: Final = 2000
 """Characters of a sentence."""
 PATH: Final = "/machines/v1/{group}/{call}"
@@ -52,35 +52,38 @@ class _Calls:
         try:
             return await self._answer(request)
         except ClientDisconnect:
-            return _error(408, wire.BAD_CALL, "the body did not come")
+            return Reply(request, TOO_SLOW)  # which no machine reads
         except Exception as error:  # noqa: BLE001 - the machine must take no error for a permission
             log.error("a machine's call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
-            return _error(500, wire.FAILED, "the server failed: see the log of locksmith-server")
+            return _json(500, {"kind": wire.FAILED, "value": "the server failed: see the log of locksmith-server"})
 
     async def _answer(self, request: Request) -> Response:
         group, call = request.path_params["group"], request.path_params["call"]
         who = await self._identifies.identify(request)
         if isinstance(who, Answer):
-            return Response(
-                who.body, who.status, {**who.headers, **_date(), "Connection": "close"}, media_type="application/json"
-            )
+            return Reply(request, replace(who, closes=True))
         if problem := self._refused(who, group, call):
-            return self._refuse(who, problem)
+            return self._refuse(request, who, problem)
         request.state.guest.stage = Stage.ASKED
-        fields = await _read_body(request)
+        fields = await _read_call(request)
         if isinstance(fields, Response):
             return fields
         asked = asyncio.ensure_future(self._desk.call(group, who.name, call, fields))
         if call == wire.WAIT:
-            await _until_either(asked, request)
+            request.state.guest.park(parked=True)
+            try:
+                await _until_either(asked, request)
+            finally:
+                request.state.guest.park(parked=False)
         else:
             # A call goes on without its machine: it asks again, and may be at another server by then.
             await asyncio.wait({asked})
         try:
-            said = asked.result()
+            status, said = answered(asked.result())
         except LocksmithError as error:
-            return self._failed(who, call, error)
-        return _json(503 if "kind" in said else 200, said)
+            status, said = failed(error)
+        log.debug("%s of %s in %s: %d %s", call, who.name, group, status, said.get("answer") or said.get("value", ""))
+        return _json(status, said)
 
     def _refused(self, who: Identity, group: str, call: str) -> str:
         if who.role is not Role.MACHINE:
@@ -89,26 +92,32 @@ class _Calls:
             return "this credential is not one for a group of that name here"
         return "" if call in wire.CALLS else "there is no such call: this server may be older than this daemon"
 
-    def _refuse(self, who: Identity, sentence: str) -> Response:
+    def _refuse(self, request: Request, who: Identity, sentence: str) -> Response:
         if self._told.allows(asyncio.get_running_loop().time()):
             log.warning("refused: %s: %s", who.name, sentence)
-        return _error(403, wire.NOT_ALLOWED, sentence, closes=True)
+        return Reply(request, replace(unauthorized(sentence), closes=True))
 
-    def _failed(self, who: Identity, call: str, error: LocksmithError) -> Response:
-        log.debug("%s of %s: %s", call, who.name, error)
-        if isinstance(error, BadJsonError):
-            return _error(400, wire.BAD_CALL, f"the call cannot be read: {error}")
-        if isinstance(error, TooManyCallsError):
-            return _error(503, wire.UNAVAILABLE, "too many calls of this machine are under way here")
-        status = 409 if isinstance(error, OlderJournalError) or not isinstance(error, StoreError) else 503
-        return _json(status, wire.encode_error(error))
+
+def answered(said: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+    """Give the status of an answer, and the answer."""
+    return (503 if "kind" in said else 200), said
+
+
+def failed(error: LocksmithError) -> tuple[int, Mapping[str, Any]]:
+    """Give the status and the answer for an error of the desk. Pure."""
+    if isinstance(error, BadJsonError):
+        return 400, {"kind": wire.BAD_CALL, "value": f"the call cannot be read: {error}"}
+    if isinstance(error, TooManyCallsError):
+        return 503, {"kind": wire.UNAVAILABLE, "value": "too many calls of this machine are under way here"}
+    status = 409 if isinstance(error, OlderJournalError) or not isinstance(error, StoreError) else 503
+    return status, wire.encode_error(error)
 
 
 async def _until_either(asked: "asyncio.Future[Mapping[str, Any]]", request: Request) -> None:
-    """Wait for an answer, or for the end of the connection: then nobody waits any more."""
+    """Wait for an answer, or for the end of the connection: then no machine waits any more."""
     gone = asyncio.ensure_future(_gone(request))
     try:
-        await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([asked, gone], return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()
         if not asked.done():
@@ -124,37 +133,20 @@ async def _gone(request: Request) -> None:
         pass
 
 
-async def _read_body(request: Request) -> dict[str, Any] | Response:
-    raw = bytearray()
+async def _read_call(request: Request) -> dict[str, Any] | Response:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 9 or int(length) > wire.LARGEST:  # noqa: PLR2004 - a gigabyte
+        return Reply(request, too_large(wire.LARGEST))
+    raw = await read_body(request, wire.LARGEST)
+    if isinstance(raw, Answer):
+        return Reply(request, raw)
     try:
-        async with asyncio.timeout(BODY_LIMIT):
-            async for piece in request.stream():
-                raw += piece
-                if len(raw) > wire.LARGEST:
-                    return _error(
-                        413,
-                        wire.BAD_CALL,
-                        f"the body has more than the {wire.LARGEST} bytes that are read",
-                        closes=True,
-                    )
-    except TimeoutError:
-        return _error(408, wire.BAD_CALL, "the body did not come in time", closes=True)
-    try:
-        return load_record(bytes(raw), wire.LARGEST)
+        return load_record(raw, wire.LARGEST)
     except BadJsonError as error:
-        return _error(400, wire.BAD_CALL, f"the call cannot be read: {error}")
+        return _json(*failed(error))
 
 
-def _error(status: int, kind: str, sentence: str, *, closes: bool = False) -> Response:
-    return _json(status, {"kind": kind, "value": sentence}, closes=closes)
-
-
-def _json(status: int, said: Mapping[str, Any], *, closes: bool = False) -> Response:
+def _json(status: int, said: Mapping[str, Any]) -> Response:
     if isinstance(value := said.get("value"), str) and "kind" in said:
         said = {**said, "value": cut(printable(value), LONGEST)}
-    headers = {**_date(), **({"Connection": "close"} if closes else {})}
-    return Response(json.dumps(said), status, headers, media_type="application/json")
-
-
-def _date() -> dict[str, str]:
-    return {"Date": formatdate(usegmt=True)}
+    return Response(json.dumps(said), status, date(), media_type="application/json")

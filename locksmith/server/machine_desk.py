@@ -35,6 +35,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
+from locksmith.server.hub import Hub
 from locksmith.server.machine_records import MachineRecords
 from locksmith.server.turns import Turns
 from locksmith.store.connect import open_store
@@ -51,6 +52,8 @@ WAIT_LIMIT = 50.0
 """Seconds for a wait at most: proxies end a request without an answer after 60."""
 SHORTER = 0.2
 """The share by which a wait is shorter at most: machines that began to wait together do not all come back together."""
+SHORT = 15.0
+"""Seconds: the rest of a machine's wait, which is not made shorter again and again."""
 PLACE_TTL = 240.0
 """Seconds after which a place expires that no call keeps. A machine asks every minute, and at once elsewhere."""
 MOST_KEPT = 20_000
@@ -69,13 +72,17 @@ class _Waiting:
 
 
 class MachineDesk:
-    """All groups of a configuration. A store that is given is a test's own: it has no other keyspace."""
+    """All groups of a configuration.
+
+    A `store` that is given is a test's own, with its `observer`: it has no other keyspace.
+    """
 
     def __init__(
         self,
         config: Config,
         *,
         store: Store | None = None,
+        observer: Expecting | None = None,
         store_of: Callable[[str], Store] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: Random | None = None,
@@ -83,11 +90,12 @@ class MachineDesk:
         self._groups = config.server.groups
         self._clock = clock
         self._rng = rng or Random()  # noqa: S311 - when a wait ends, no secret
-        self._observer = Expecting(str)
+        self._observer = observer or Expecting(str)
         self._guarded_by = None if store else config.store
         own = store or open_store(config.store, observer=self._observer)
         self._store = own
         self._store_of = store_of or (lambda _group: own)
+        self._hub: Hub | None = None
         self._records = MachineRecords(clock)
         self._turns, self._unchanged = Turns(), Unchanged()
         self._kept: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
@@ -116,7 +124,18 @@ class MachineDesk:
             return {"changed": await self._wait(group, claim, read(fields, "seconds", float))}
         async with _limited(), self._turns.turn((group, machine)):
             await self._stop_waiting(group, machine)
+            if call == wire.REQUEST and (told := self._from_room(group, claim, asked.known)) is not None:
+                return told
             return await self._of_claim(group, claim, call, asked)
+
+    @property
+    def store(self) -> Store:
+        """The store of all groups."""
+        return self._store
+
+    def wait_by(self, hub: Hub) -> None:
+        """Have machines wait by the mirrors of this store, from now on."""
+        self._hub, self._store_of = hub, hub.store_of
 
     def drain(self) -> None:
         """Answer all who wait."""
@@ -133,6 +152,21 @@ class MachineDesk:
     @property
     def _cluster(self) -> str:
         return self._observer.clusters.own if self._observer.clusters is not None else ""
+
+    def _from_room(self, group: str, claim: Claim, known: Position) -> Mapping[str, Any] | None:
+        """Answer a claim that waits behind others, without the store; None: the store is to be asked."""
+        room = self._hub.room(group) if self._hub is not None else None
+        if room is None or (known.cluster and known.cluster != self._cluster):
+            return None
+        denied = room.answer(claim, known.revision)
+        if denied is None:
+            return None
+        if (kept := self._kept.pop((group, claim.holder), None)) is not None:
+            kept.lock.rest()
+        return {
+            **wire.encode_answer(denied, claim.nonce),
+            "store": {"cluster": self._cluster, "revision": room.revision},
+        }
 
     async def _of_claim(self, group: str, claim: Claim, call: str, asked: wire.Call) -> Mapping[str, Any]:
         """Answer for the claim, in its turn."""
@@ -161,6 +195,7 @@ class MachineDesk:
             if call == wire.LEAVE:
                 await waiting.lock.leave(claim)
             else:
+                waiting.store.release()
                 await self._end(group, waiting.lock, claim, call, asked)
             return {"answer": wire.DONE, "nonce": claim.nonce, **at}
         finally:
@@ -215,11 +250,19 @@ class MachineDesk:
         key = (group, claim.holder)
         async with _limited(), self._turns.turn(key):
             await self._stop_waiting(*key)
-            waiting = self._kept.get(key)
-            if waiting is None or waiting.claim.nonce != claim.nonce or self._draining.is_set():
-                return True
             least = min(WAIT_LIMIT, max(0.0, limit))
-            changed = asyncio.ensure_future(waiting.lock.changed(least * (1 - SHORTER * self._rng.random())))
+            if least > SHORT:
+                least *= 1 - SHORTER * self._rng.random()
+            waiting, room = self._kept.get(key), self._hub.room(group) if self._hub is not None else None
+            place = room.place(claim) if room is not None else None
+            if self._draining.is_set():
+                return True
+            if room is not None and place is not None:
+                changed = asyncio.ensure_future(room.wait(place, least))
+            elif waiting is None or waiting.claim.nonce != claim.nonce:
+                return True
+            else:
+                changed = asyncio.ensure_future(waiting.lock.changed(least))
             self._waits[key] = changed
         draining = asyncio.ensure_future(self._draining.wait())
         try:
@@ -271,7 +314,10 @@ class MachineDesk:
         return _Waiting(claim, lock, store)
 
     async def _of_store(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
-        said = await self._records.answer(self._store_of(group), group, machine, call, fields)
+        store = self._store_of(group)
+        if self._hub is not None and call in {wire.READ, wire.KNOWS}:
+            store = self._hub.reads_of(group, machine)
+        said = await self._records.answer(store, group, machine, call, fields)
         return {**said, "store": {"cluster": self._cluster, "revision": said.pop("revision")}}
 
 

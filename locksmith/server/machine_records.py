@@ -5,14 +5,17 @@ checked: its key is the machine's own, and its value is such a record. A lease i
 the entry which stands there.
 """
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from locksmith.errors import ConflictError, CorruptValueError, StoreRefusedError
+from locksmith.errors import ConflictError, CorruptValueError, LocksmithError, StoreRefusedError
 from locksmith.lock import machine_wire as wire
+from locksmith.lock.absence import note_absent, tidy
 from locksmith.lock.records import keys, member, node
-from locksmith.store.protocol import ABSENT, Also, Delete, Entry, Fingerprint, Store
+from locksmith.store.protocol import ABSENT, Also, Delete, Entry, Fingerprint, Put, Store
 from locksmith.util.jsonread import BadJsonError, read
 
 READABLE = frozenset(
@@ -20,6 +23,8 @@ READABLE = frozenset(
 )
 """What a machine may read of its group, by the first part of a key below the group's folder."""
 LEAST_TTL = 1.0
+LOOK_AFTER, LOOK_LIMIT = 300.0, 5.0
+"""Seconds between two looks for machines of a group that are gone, and for each."""
 
 CREATE, UPDATE, REPLACE, RENEW, REVOKE, SWAP, DELETE = (
     *("create", "update", "replace", "renew", "revoke", "swap", "delete"),
@@ -34,6 +39,8 @@ class MachineRecords:
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
+        self._next_look: dict[str, float] = {}
+        self._looking: set[asyncio.Task[None]] = set()
 
     async def answer(self, store: Store, group: str, machine: str, call: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Give the answer to a call, with the `revision` at which it was given (0: it is not known)."""
@@ -85,34 +92,52 @@ class MachineRecords:
                 raise BadJsonError(f"the value is {error.problem.partition(';')[0]}") from None
             if isinstance(record, node.Node) and record.group != group:
                 raise BadJsonError("the record names another group")
-        entry = await self._written(store, write, key, value, ttl, own, fields)
+        if write == CREATE:
+            entry: Entry | None = await store.create(key, value, ttl=ttl)
+        elif write == SWAP and own[key] is member.decode:  # presence always has a lease
+            entry = await store.swap(key, value, read(fields, "version", int), _also(own, fields))
+        elif write in _OF_ENTRY:
+            entry = await _rewritten(store, write, Put(key, value, read(fields, "version", int)), ttl)
+        else:
+            raise BadJsonError("the field 'write' names no write")
+        self._look_in_time(store, group)
         return {"answer": wire.DONE, "revision": 0, **({"entry": wire.encode_entry(entry)} if entry else {})}
 
-    async def _written(
-        self, store: Store, write: str, key: str, value: bytes, ttl: float, own: Any, fields: dict[str, Any]
-    ) -> Entry | None:
-        if write == CREATE:
-            return await store.create(key, value, ttl=ttl)
-        if write == SWAP and own[key] is member.decode:  # presence always has a lease
-            return await store.swap(key, value, read(fields, "version", int), _also(own, fields))
-        if write not in _OF_ENTRY:
-            raise BadJsonError("the field 'write' names no write")
-        now = (await store.get(key)).entry
-        if write == REVOKE and (now is None or now.version != read(fields, "version", int)):
+    def _look_in_time(self, store: Store, group: str) -> None:
+        """Look now and then for machines that are gone: without etcd no machine can do that (lock/membership.py)."""
+        now = asyncio.get_running_loop().time()
+        if now < self._next_look.setdefault(group, now + LOOK_AFTER):
+            return
+        self._next_look[group] = now + LOOK_AFTER
+        looking = asyncio.ensure_future(self._look(store, group))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+
+    async def _look(self, store: Store, group: str) -> None:
+        with suppress(LocksmithError, TimeoutError):
+            async with asyncio.timeout(LOOK_LIMIT):
+                await note_absent(store, group, self._clock())
+                await tidy(store, group, self._clock())
+
+
+async def _rewritten(store: Store, write: str, put: Put, ttl: float) -> Entry | None:
+    """Write over an entry, prolong it or remove it, if it still has its version."""
+    now = (await store.get(put.key)).entry
+    if now is None or now.version != put.version:
+        if write == REVOKE:
             return None
-        if now is None or now.version != read(fields, "version", int):
-            raise ConflictError(f"{key} has changed, or has expired")
-        if write == UPDATE:
-            return await store.update(now, value, ttl)
-        if write == REPLACE:
-            return await store.replace(now, value, ttl)
-        if write == RENEW:
-            await store.renew(now, ttl)
-        elif write == REVOKE and now.lease:
-            await store.revoke(now)
-        else:
-            await store.delete(now.key, now.version)
-        return None
+        raise ConflictError(f"{put.key} has changed, or has expired")
+    if write == UPDATE:
+        return await store.update(now, put.value, ttl)
+    if write == REPLACE:
+        return await store.replace(now, put.value, ttl)
+    if write == RENEW:
+        await store.renew(now, ttl)
+    elif write == REVOKE and now.lease:
+        await store.revoke(now)
+    else:
+        await store.delete(now.key, now.version)
+    return None
 
 
 def _also(own: Any, fields: dict[str, Any]) -> list[Also]:

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from locksmith.errors import PastGoneError, StoreRefusedError
 from locksmith.lock.records import keys
-from locksmith.server.group_mirror import GroupMirror, Mirror
+from locksmith.server.group_mirror import GroupMirror, Mirror, Unfollowed
+from locksmith.store.feed import Feeds
 from locksmith.store.protocol import (
     Also,
     Change,
@@ -33,10 +34,11 @@ class MirrorStore:
     `StoreUnavailableError`: the mirror is not `current`. `StoreRefusedError`: a write, or a key that is not mirrored.
     """
 
-    def __init__(self, mirrors: Sequence[Mirror], *, last_known: bool = False, transactional: bool = True) -> None:
+    transactional = True
+
+    def __init__(self, mirrors: Sequence[Mirror], *, last_known: bool = False) -> None:
         self._mirrors = mirrors
         self._current = not last_known
-        self.transactional = transactional
 
     async def get(self, key: str) -> Reading:
         """Give one key."""
@@ -145,11 +147,17 @@ def _refuse(key: str) -> NoReturn:
 
 
 class GroupMirrors:
-    """The mirrors of a server's groups, and that of the sets of windows, which all groups share."""
+    """The mirrors of a server's groups, and that of the sets of windows, which all groups share.
+
+    On a store that tells no changes (etcd's v2 API) nothing is mirrored: readers ask it, every `POLL` seconds at most.
+    """
 
     def __init__(self, store: Store, groups: Iterable[str]) -> None:
         self._store = store
-        self._groups = {group: GroupMirror(store, group) for group in groups}
+        self.follows = isinstance(store, Feeds)
+        """Whether the store tells its changes."""
+        make = GroupMirror if self.follows else Unfollowed
+        self._groups = {group: make(store, group) for group in groups}
         self._windows = Mirror(store, keys.windows_prefix(), "the sets of windows")
         self._running: list[asyncio.Task[None]] = []
 
@@ -157,15 +165,16 @@ class GroupMirrors:
         """Give the mirror of a group that this server serves; `KeyError`: it does not."""
         return self._groups[group]
 
-    def store(self, group: str, *, last_known: bool = False) -> MirrorStore:
-        """Give what reads a group, and the sets of windows."""
+    def store(self, group: str, *, last_known: bool = False) -> Store:
+        """Give what reads a group, and the sets of windows. It is not to be closed."""
+        if not self.follows:
+            return self._store
         # The keys of the default group begin as those of the sets of windows.
-        mirrors = (self._windows, self.of(group))
-        return MirrorStore(mirrors, last_known=last_known, transactional=self._store.transactional)
+        return MirrorStore((self._windows, self.of(group)), last_known=last_known)
 
     def start(self) -> None:
         """Begin to follow the store."""
-        for mirror in (self._windows, *self._groups.values()):
+        for mirror in (self._windows, *self._groups.values()) if self.follows else ():
             self._running.append(asyncio.ensure_future(mirror.run()))
 
     async def close(self) -> None:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from locksmith.server.answers import Answer
-from locksmith.server.requests import LARGEST_BODY, TOO_LARGE, TOO_SLOW
+from locksmith.server.requests import LARGEST_BODY, TOO_LARGE, TOO_SLOW, too_large
 
 log = logging.getLogger(__name__)
 
@@ -21,15 +21,18 @@ DRAIN_LIMIT: Final = 2.0
 MOST_DRAINED: Final = 16 * 1024 * 1024
 
 
-async def read_body(request: Request) -> bytes | Answer:
-    """Read the body of a request, or give the answer that refuses it. `ClientDisconnect`: the client is gone."""
+async def read_body(request: Request, most: int = LARGEST_BODY) -> bytes | Answer:
+    """Read the body of a request, or give the answer that refuses it: it may have `most` bytes.
+
+    `ClientDisconnect`: the client is gone.
+    """
     raw = bytearray()
     try:
         async with asyncio.timeout(BODY_LIMIT):
             async for piece in request.stream():
                 raw += piece
-                if len(raw) > LARGEST_BODY:
-                    return TOO_LARGE
+                if len(raw) > most:
+                    return TOO_LARGE if most == LARGEST_BODY else too_large(most)
     except TimeoutError:
         return TOO_SLOW
     return bytes(raw)

@@ -24,6 +24,9 @@ from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
+from locksmith.server.hub import Hub
+from locksmith.server.machine_calls import make_routes
+from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
 from locksmith.server.whoami import whoami_routes
 from locksmith.store.connect import open_store
@@ -49,21 +52,30 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
     people = Credentials(store)
-    web = Web(config, paths, store, people=people)
+    machines = MachineDesk(config)
+    hub = Hub(machines.store, config.server.groups)
+    web = Web(config, paths, store, people=people, reads=hub.page_reads)
+    machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
-    others = [*Enrolment(store).routes(), *whoami_routes(people), *web.routes]
+    first = [*Enrolment(store).routes(), *whoami_routes(people)]
+    others = [*first, *make_routes(machines, people, config.server.groups), *web.routes]
     try:
+        desk = Desk(config, paths)
+        hub.start()
         await serve(
-            Desk(config, paths),
+            desk,
             config.server,
             listener,
             context,
             notifier,
             others=others,
+            draining=machines.drain,
             stop=web.stop,
             counted=web.counted,
         )
     finally:
+        await hub.close()
+        await machines.close()
         await store.close()
 
 
@@ -75,10 +87,14 @@ async def serve(
     notifier: Notifier,
     *,
     others: Sequence[BaseRoute] = (),
+    draining: Callable[[], None] = lambda: None,
     stop: Callable[[], Awaitable[None]] | None = None,
     counted: Counted | None = None,
 ) -> None:
-    """Serve these rules, and other routes, on a socket until a signal. `stop` ends answers that have no end."""
+    """Serve these rules, and other routes, on a socket until a signal.
+
+    `draining` answers those who wait; `stop` ends answers that have no end.
+    """
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
@@ -99,7 +115,7 @@ async def serve(
             notifier.stopping()
             if stop is not None:
                 await stop()
-            await door.close(STOP_LIMIT)
+            await door.close(STOP_LIMIT, draining)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await desk.close()

@@ -211,6 +211,11 @@ class Etcd3Store:
                 if await self._gateway.follow(WATCH, request, picked, silence=limit):
                     raise PastGoneError(f"the store no longer has its revision {after + 1}")
 
+    async def bind(self, puts: Sequence[Put], lease: int) -> None:
+        """Write keys, and bind them to one lease."""
+        fields = wire.transaction(puts, lease, leased=len(puts))
+        await self._gateway.call(TXN, fields, lambda message: wire.committed(message, puts), write=True)
+
     async def close(self) -> None:
         """End every call under way."""
         await self._gateway.close()

@@ -1,4 +1,6 @@
-"""What a store can tell of all keys below a prefix: first how they stand, then each change of them.
+"""What a store can do for a server that acts for many machines, apart from `Store`.
+
+It tells of all keys below a prefix: first how they stand, then each change of them. It binds many keys to one lease.
 
 Only etcd's v3 API and the store in memory can. v2 keeps the last thousand events of all keys, and names no removal of a
 key that expired with its folder; there the keys are listed again and again.
@@ -8,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from locksmith.store.protocol import Entry, Listing
+from locksmith.store.protocol import Entry, Listing, Put
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,5 +55,12 @@ class Feeds(Protocol):
 
         `hear` is told `Opened` first, and must neither wait nor fail. `PastGoneError`: the store was compacted, so
         changes are missing.
+        """
+        ...
+
+    async def bind(self, puts: Sequence[Put], lease: int) -> None:
+        """Write keys in one transaction, all bound to a lease that `Store.lend` gave: they expire together.
+
+        `StoreRefusedError`: there is no such lease any more. `Store.renew` of any of them prolongs all.
         """
         ...

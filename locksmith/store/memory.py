@@ -209,6 +209,10 @@ class MemoryStore:
         finally:
             self._server.drop(listener)
 
+    async def bind(self, puts: Sequence[Put], lease: int) -> None:
+        """Write keys, and bind them to one lease."""
+        await self._carry("bind", puts[0].key, lambda: self._server.bind(puts, lease), write=True)
+
     async def close(self) -> None:
         """End every wait under way."""
         for watch in self._watches:

@@ -177,6 +177,16 @@ class MemoryServer:
         self._expire(both[0])
         return both
 
+    def bind(self, puts: Sequence[Put], lease: int) -> None:
+        """Write keys, and bind them to a lease; `StoreRefusedError`: it has ended."""
+        if lease not in self._deadlines:
+            raise StoreRefusedError("requested lease not found")
+        ends = self._deadlines[lease]
+        self.commit(puts)
+        self._deadlines[lease] = ends  # the lease of a key that was bound to it before has not ended
+        for put in puts:
+            self._expire(self._bind(self._entries[put.key], lease))
+
     def prolong(self, entry: Entry, ttl: float) -> None:
         """Move the end of an entry to `ttl` seconds from now, or `ConflictError` where it is gone."""
         self._leased(entry)

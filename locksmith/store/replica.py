@@ -79,6 +79,15 @@ class Replica:
         """Count the keys below a prefix."""
         return bisect_left(self._names, past(prefix)) - bisect_left(self._names, prefix)
 
+    def rank(self, prefix: str, key: str) -> int:
+        """Count the keys below a prefix that sort before `key`."""
+        return max(0, bisect_left(self._names, key) - bisect_left(self._names, prefix))
+
+    def name_at(self, prefix: str, rank: int) -> str:
+        """Name the key below a prefix before which `rank` others sort; empty: there are not so many."""
+        at = bisect_left(self._names, prefix) + rank
+        return self._names[at] if at < len(self._names) and self._names[at].startswith(prefix) else ""
+
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Name the folders right below a prefix, in order."""
         found, at, end = [], bisect_left(self._names, prefix), bisect_left(self._names, past(prefix))

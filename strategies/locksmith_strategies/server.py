@@ -6,12 +6,13 @@ time, or another cluster, gives none: this machine compares each answer with wha
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from locksmith.agent.strategy import StrategyContext
 from locksmith.errors import LocksmithError, OutcomeUnknownError, StoreError
@@ -25,6 +26,8 @@ from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.order import OTHER_CLUSTER, RESTORED, Order
 from locksmith.store.remembering import RememberingStore
 from locksmith.util.jsonread import BadJsonError, read
+
+T = TypeVar("T")
 
 LIMIT = 35.0
 """Seconds for an answer, a little more than a server takes; the loop gives each step 90."""
@@ -47,7 +50,7 @@ class Server:
     reboots = True
     present = True
 
-    def __init__(self, context: StrategyContext) -> None:
+    def __init__(self, context: StrategyContext, client: ServerClient | None = None) -> None:
         if not context.fleet_server.urls:
             raise ValueError("fleet-server.urls is not set: it names the servers")
         self._context = context
@@ -57,6 +60,8 @@ class Server:
         self._granted = ""
         self._waiting: tuple[Claim, Denied] | None = None
         self._poll: asyncio.Task[None] | None = None
+        if client is not None:
+            self._client = client
 
     @property
     def server(self) -> str:
@@ -101,6 +106,9 @@ class Server:
         self._stop_waiting()
         held = self._granted == claim.nonce or claim.taken is not None
         if (doubt := await self._doubt(held=held)) is not None:
+            if not held:  # with a place in the queue it would block every machine after it
+                with suppress(StoreError):
+                    await self._client.call(wire.LEAVE, claim, limit=LIMIT)
             return doubt
         if held and claim.taken is None:  # a server that has just started must not take it a second time
             claim = replace(claim, taken=datetime.now().astimezone())
@@ -206,7 +214,7 @@ class Server:
         self._poll = self._waiting = None
 
 
-def _understood(parse: Any) -> Any:
+def _understood(parse: Callable[[], T]) -> T:
     try:
         return parse()
     except BadJsonError as error:

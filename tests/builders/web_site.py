@@ -22,6 +22,7 @@ from locksmith.server.credentials import SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.orders import OrderPages
+from locksmith.server.web.pictures import Pictures
 from locksmith.server.web.site import Site
 from locksmith.server.web.views import GroupPage
 from locksmith.store.memory import MemoryServer, MemoryStore
@@ -106,7 +107,9 @@ class Page:
 
         self.fleet = Fleet(self.store, words)
         site = Site(self.fleet, self.people, lambda: datetime.now(UTC))
-        self.app = make_app(None, {}, [*site.routes(), *OrderPages(site, self.store, "srv1").routes()])  # type: ignore[arg-type] # no call of FleetLock is made
+        self.app = make_app(
+            None, {}, [*site.routes(), *OrderPages(site, self.store, "srv1").routes(), *Pictures(site).routes()]
+        )  # type: ignore[arg-type] # no call of FleetLock is made
         return self
 
     @property

@@ -23,7 +23,8 @@ import pytest
 
 PROGRAM = shutil.which("chromium") or ""
 LIMIT = 60.0
-"""Seconds for an answer, or for a condition: other tests use the machine too."""
+UNTIL = 25.0
+"""Seconds for an answer, and for a condition: other tests use the machine too."""
 FLAGS = (
     "--headless=new",
     "--no-sandbox",  # root has no sandbox of its own; only the tests' own pages are opened
@@ -109,7 +110,7 @@ class Browser:
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         return found["result"].get("value")
 
-    def until(self, expression: str, limit: float = LIMIT) -> Any:
+    def until(self, expression: str, limit: float = UNTIL) -> Any:
         """Wait until an expression is true, and give its value."""
         ends = time.monotonic() + limit
         while True:
@@ -124,7 +125,7 @@ class Browser:
         """Give what a person reads on the page."""
         return self.evaluate("document.body ? document.body.innerText : ''") or ""
 
-    def until_text(self, text: str, limit: float = LIMIT) -> None:
+    def until_text(self, text: str, limit: float = UNTIL) -> None:
         """Wait until a text is on the page."""
         self.until(f"document.body && document.body.innerText.includes({json.dumps(text)})", limit)
 
@@ -135,7 +136,7 @@ class Browser:
         self.until(f"!!{find}")
         place = self.evaluate(
             f"(() => {{ const one = {find}; one.scrollIntoView({{ block: 'center', behavior: 'instant' }}); "
-            "const at = one.getBoundingClientRect(); return [at.x + at.width / 2, at.y + at.height / 2]; })()"
+            "const at = one.getClientRects()[0]; return [at.x + at.width / 2, at.y + at.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)

@@ -14,6 +14,7 @@ from locksmith.server.credentials import Credentials
 from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.orders import OrderPages
+from locksmith.server.web.pictures import Pictures
 from locksmith.server.web.ports import People
 from locksmith.server.web.site import Site
 from locksmith.server.web.views import GroupPage
@@ -47,9 +48,10 @@ class Web:
         orders = OrderPages(site, store, read_hostname(paths))
         api = Api(self._fleet, people, served, halt_after)
         metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after)
-        self.routes: Sequence[BaseRoute] = (*site.routes(), *orders.routes(), *api.routes(), *metrics.routes())
+        pages = (*site.routes(), *orders.routes(), *Pictures(site).routes())
+        self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
         self.counted = metrics.counted
 
     async def stop(self) -> None:
-        """End the streams: they would go on for as long as someone looks."""
+        """End the streams: they would go on for as long as a browser is there."""
         await self._fleet.close()

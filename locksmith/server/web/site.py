@@ -35,6 +35,7 @@ EVENTS_SHOWN: Final = 12
 """Events on the page of a group, or of a machine four times as many."""
 EVENTS_PAGE: Final = 100
 """Events on a page of the history."""
+FORECAST: Final = "How many machines are done over time, how many are down at once, and when the windows are open."
 STATIC: Final = {
     "page.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
@@ -198,7 +199,8 @@ class Site:
             machines=one.machines(shown) if one else None,
             events=_worded(sight.events[-EVENTS_SHOWN:]),
             orders=may(identity, Action.ORDER, group),
-            pictures=False,
+            forecast=FORECAST,
+            pictures=True,
             live=f"?group={quote(group_segment(group))}",
             announcement=one.announcement if one else "",
         )

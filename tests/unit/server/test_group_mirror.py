@@ -202,19 +202,19 @@ class Unfed:
 
     transactional = False
 
-    def __init__(self, store):
-        self.get, self.list = store.get, store.list
 
-
-def test_a_store_that_tells_no_changes_is_listed_every_few_seconds():
+def test_a_store_that_tells_no_changes_is_asked_itself():
     async def story(loop):
-        store = MemoryStore(MemoryServer())
-        async with mirrored(Unfed(store)) as mirrors:
-            made = await store.create(AT + "semaphore", b"1")
-            began = loop.time()
-            assert (await mirrors.of(G).wait(made.key, 1, limit=60)).reading.entry == made
-            assert loop.time() - began <= group_mirror.POLL + 1
-            assert not mirrors.store(G).transactional
+        store = Unfed()
+        mirrors = GroupMirrors(store, [G])
+        mirrors.start()
+        assert mirrors.store(G) is store
+        assert mirrors.of(G).freshness.current
+        began = loop.time()
+        assert await mirrors.of(G).changed(0, 60)
+        assert loop.time() - began == group_mirror.POLL
+        assert not await mirrors.of(G).changed(0, 1)
+        await mirrors.close()
 
     run(story)
 

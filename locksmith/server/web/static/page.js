@@ -5,9 +5,12 @@
   const AGAIN = 15000; // and at most, where the server tells nothing: how long something lasts is on the page
   const live = document.getElementById("live");
   const news = document.getElementById("news");
-  let last = 0, timer = 0, busy = false, wanted = false, said = "";
+  let last = 0, timer = 0, busy = false, wanted = false, said = "", pressed = false;
 
   const tell = (words) => { live.hidden = false; if (live.textContent !== words) live.textContent = words; };
+
+  // A link that is replaced between press and release gets no click, and a replaced text is no longer selected.
+  const atWork = () => pressed || (getSelection() && !getSelection().isCollapsed);
 
   // What the person does just now stays: the focus, and what is typed.
   const kept = (main) => {
@@ -22,7 +25,7 @@
     const now = document.getElementById("main");
     const next = new DOMParser().parseFromString(html, "text/html").getElementById("main");
     const focus = kept(now);
-    if (!next || (focus && focus.waits)) return;
+    if (!next || atWork() || (focus && focus.waits)) return;
     const scrolled = [...now.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
     now.replaceWith(next);
     next.querySelectorAll(".scroll").forEach((one, place) => { one.scrollLeft = scrolled[place] || 0; });
@@ -56,6 +59,8 @@
   source.addEventListener("open", () => tell("live"));
   source.addEventListener("change", () => soon(0));
   source.addEventListener("error", () => { if (source.readyState !== EventSource.OPEN) tell("connecting"); });
+  addEventListener("pointerdown", () => { pressed = true; }, true);
+  for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => { pressed = false; soon(CALM); }, true);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(0); });
   soon(AGAIN);
 })();

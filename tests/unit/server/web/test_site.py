@@ -9,11 +9,12 @@ import pytest
 
 from locksmith.lock.history import History
 from locksmith.lock.orders import OperatorOrders
-from locksmith.lock.records.event import Event
+from locksmith.lock.records.event import HELD, REBOOTED, Event, about
 from locksmith.lock.records.order import Order
 from locksmith.server.web import fleet, live
 from locksmith.server.web.render import POLICY, group_of, group_segment
 from locksmith.server.web.site import _inside
+from tests.builders.claims import claim
 from tests.builders.web_site import CSRF, VIEWER, Page
 from tests.harness.waiting import until
 
@@ -99,7 +100,7 @@ async def test_html_in_names_ids_and_reasons_is_text(path):
         shown = await page.ask(path.format(group_segment(group)))
         assert shown.status == 200
         assert "<script>" not in shown.text
-        assert "<img" not in shown.text
+        assert "<img src=x" not in shown.text
         assert EVIL in shown.words or path == "/groups/{}/machines/m1"
         assert not {"\u202e", "\u200b"} & set(shown.text)
 
@@ -210,7 +211,7 @@ async def test_a_form_that_is_none_is_refused(body, headers, status):
             assert (await page.ask(path, body=body, **headers)).status == status
 
 
-async def test_thousands_of_machines_are_shown_a_page_at_a_time_and_found_by_name_and_state():
+async def test_many_machines_are_shown_a_page_at_a_time_and_found_by_name_and_state():
     async with Page() as page:
         for number in range(230):
             await page.present(f"m{number}", name=f"n{number:03}.example", state="waiting" if number < 5 else "idle")
@@ -287,3 +288,30 @@ async def test_a_halt_follows_the_configuration_and_the_words_of_frozen_and_held
         assert "◆ frozen ◆ 1 held back" in shown.words
         assert "n1 ○ held back" in shown.words
         assert "Unhold" in (await page.ask("/groups/web/machines/m1")).words
+
+
+async def test_the_pictures_are_files_of_their_own_and_their_texts_are_text():
+    async with Page() as page:
+        await page.present("m1", name=EVIL, need="engine", windows=("Mon..Sun 00:00 for 23h",))
+        await page.holds("m1", committed=True, hostname=EVIL)
+        ended = about(claim("m2", taken=page.now - timedelta(minutes=9)), page.now, HELD, detail=REBOOTED)
+        await History(page.store, "web").add(ended)
+        shown = await page.ask("/groups/web")
+        for name in ("timeline", "forecast"):
+            assert f'src="/groups/web/{name}.svg' in shown.text
+            drawn = await page.ask(f"/groups/web/{name}.svg")
+            assert (drawn.status, drawn.headers["content-type"]) == (200, "image/svg+xml")
+            assert drawn.text.startswith("<svg")
+            assert "<script" not in drawn.text
+            assert "<style" not in drawn.text
+        words = (await page.ask("/groups/web/timeline.svg")).words
+        assert "m2 m2: rebooted, 9 min rebooted, 9 min" in words
+        assert "rebooting" in words
+        assert "1 machine" in (await page.ask("/groups/web/forecast.svg")).words
+
+
+async def test_a_group_without_machines_has_pictures_that_say_so():
+    async with Page() as page:
+        await page.slots(1)
+        assert "no slot was held" in (await page.ask("/groups/web/timeline.svg")).words
+        assert "nothing to forecast" in (await page.ask("/groups/web/forecast.svg")).words
