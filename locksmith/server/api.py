@@ -1,6 +1,6 @@
 """`GET /api/v1/...`: the state and the history of the groups, as JSON, for viewers and operators.
 
-Each call asks first who it is. What is answered was read by `Fleet`, which follows a group while someone asks for it;
+Each call asks first who it is. What is answered was read by `Fleet`, which follows a group while a viewer asks for it;
 nothing here asks the store by itself.
 """
 
@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,28 +21,16 @@ from locksmith.server import api_endpoints as endpoints
 from locksmith.server.answers import Answer
 from locksmith.server.api_endpoints import Endpoint
 from locksmith.server.api_forecast import Forecasts
+from locksmith.server.api_groups import Groups, Sees, Sight
 from locksmith.server.api_http import RefusedError, dump, found, refusal, refused_by, reply, segments
 from locksmith.server.api_written import Kept, Machines
 from locksmith.server.identity import Identity
 from locksmith.server.openapi import description
 from locksmith.server.permissions import Action, forbidden, may
 from locksmith.server.ports import Identifies
-from locksmith.server.web.fleet import Sight
 from locksmith.util.text import cut, printable
 
 log = logging.getLogger(__name__)
-
-
-class Sees(Protocol):
-    """Knows the groups: `web.fleet.Fleet`."""
-
-    async def names(self) -> list[str]:
-        """Name the groups that are in use. `StoreError`, `TimeoutError`."""
-        ...
-
-    async def see(self, group: str) -> Sight:
-        """Give what is known of a group."""
-        ...
 
 
 class Api:
@@ -56,7 +44,8 @@ class Api:
         halt_after: HaltAfter = FIRST,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        self._fleet, self._who, self._served = fleet, who, served
+        self._fleet, self._who = fleet, who
+        self._groups = Groups(fleet, served)
         self._halt_after = halt_after
         self._clock = clock or local_clock()
         self._kept = Kept()
@@ -88,14 +77,14 @@ class Api:
         if endpoint is endpoints.OPENAPI:
             return found(request, json.dumps(description()).encode(), 0)
         if group is None:
-            return await self._groups(request, who)
+            return await self._every(request, who)
         sight, seen = await self._see(group)
         body = await self._body(endpoint, sight, seen, query, machine)
         return found(request, body, seen.view.revision)
 
-    async def _groups(self, request: Request, who: Identity) -> Response:
+    async def _every(self, request: Request, who: Identity) -> Response:
         sums, problems, newest = [], [], 0
-        for name in await self._names():
+        for name in await self._groups.names():
             if not may(who, Action.READ, name):
                 continue
             try:
@@ -105,6 +94,8 @@ class Api:
                 continue
             newest = max(newest, seen.view.revision)
             sums.append(self._cached(("sums", name), sight, lambda seen=seen: dump(answers.sums(seen)).encode()))  # type: ignore[misc]
+        if self._groups.problem:
+            problems.append(f"the groups are those of an earlier reading: {self._groups.problem}")
         head = dump({"schema": 1, "problems": problems})
         return found(request, head[:-1].encode() + b', "groups": [' + b", ".join(sums) + b"]}", newest)
 
@@ -136,11 +127,8 @@ class Api:
             self._kept.keep(asked, sight, body)
         return body
 
-    async def _names(self) -> list[str]:
-        return sorted({*await self._fleet.names(), *self._served})
-
     async def _see(self, group: str) -> tuple[Sight, answers.Seen]:
-        if group not in self._served and group not in await self._fleet.names():
+        if not await self._groups.has(group):
             raise RefusedError(404, "not_found", f"there is no group {cut(printable(group), 100)!r}")
         sight = await self._fleet.see(group)
         if sight.view is None:

@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from locksmith.fleet.fields import member_fields, node_fields
 from locksmith.server import api_answers as answers
+from locksmith.server.api_groups import Sight
 from locksmith.server.api_http import dump
-from locksmith.server.web.fleet import Sight
 
 AT_ONCE: Final = 50
 """Machines that are written before other calls have their turn: 5 ms."""
 KEPT_BYTES: Final = 16 * 1024 * 1024
 """Bytes of answers that are kept until the store is read again."""
+MOST_KEPT: Final = 1000
 
 
 @dataclass(slots=True)
@@ -34,7 +35,7 @@ class Kept:
         self._drop(asked)
         self._of[asked] = (sight, body)
         self._bytes += len(body)
-        while self._bytes > KEPT_BYTES:
+        while self._bytes > KEPT_BYTES or len(self._of) > MOST_KEPT:
             self._drop(next(iter(self._of)))
 
     def _drop(self, asked: tuple[str, ...]) -> None:

@@ -15,19 +15,17 @@ from starlette.routing import Route
 
 from locksmith.config.server_model import Network
 from locksmith.daemon.group_metrics import FRESH
-from locksmith.errors import StoreError
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.server.access import plain_address
 from locksmith.server.answers import Answer
-from locksmith.server.api import Sees
 from locksmith.server.api_answers import Seen
 from locksmith.server.api_endpoints import Endpoint, read_query
+from locksmith.server.api_groups import Groups, Sees, Sight
 from locksmith.server.api_http import HEADERS, RefusedError, refusal, refused_by, reply
 from locksmith.server.figures import CALLS, NO_FIGURES, OUTCOMES, Figures, GroupFigures, figures_of
 from locksmith.server.identity import Identity, Role
 from locksmith.server.permissions import Action, forbidden, may
 from locksmith.server.ports import Identifies
-from locksmith.server.web.fleet import Sight
 
 if TYPE_CHECKING:
     from locksmith.fleet.group import GroupView
@@ -48,10 +46,10 @@ class MetricsPage:
         served: Collection[str] = (),
         halt_after: HaltAfter = FIRST,
     ) -> None:
-        self._fleet, self._who, self._clients, self._served = fleet, who, clients, served
+        self._fleet, self._who, self._clients = fleet, who, clients
+        self._groups = Groups(fleet, served)
         self._halt_after = halt_after
         self._calls = Counter(dict.fromkeys(((call, kind) for call in CALLS for kind in OUTCOMES), 0))
-        self._names: list[str] = []
         self._known: dict[str, tuple[GroupView, GroupFigures]] = {}
 
     def counted(self, call: str, kind: str) -> None:
@@ -68,7 +66,8 @@ class MetricsPage:
             if isinstance(who, Answer):
                 return reply(who.body, who.status, who.headers)
             read_query(_METRICS, request.query_params.multi_items())
-            sights = {name: await self._fleet.see(name) for name in await self._groups() if may(who, Action.READ, name)}
+            names = [name for name in await self._groups.names() if may(who, Action.READ, name)]
+            sights = {name: await self._fleet.see(name) for name in names}
         except Exception as error:  # noqa: BLE001 - one line in the log, and no traceback for clients
             if (refused := refused_by(error)) is None:
                 log.error("the metrics failed: %s: %s", type(error).__name__, error)  # noqa: TRY400
@@ -107,11 +106,3 @@ class MetricsPage:
         except ValueError:
             return False
         return any(address in network for network in self._clients)
-
-    async def _groups(self) -> list[str]:
-        """Name the groups; while etcd is away, those that were there."""
-        try:
-            self._names = await self._fleet.names()
-        except (StoreError, TimeoutError) as error:
-            log.debug("the groups cannot be read: %s", error)
-        return sorted({*self._names, *self._served})

@@ -20,11 +20,13 @@ from locksmith.lock.records.semaphore import Semaphore
 from locksmith.server.api_answers import Seen
 from locksmith.server.api_endpoints import ENDPOINTS
 from locksmith.server.api_schemas import SCHEMAS
-from locksmith.server.api_written import AT_ONCE, Machines
+from locksmith.server.api_written import AT_ONCE, KEPT_BYTES, MOST_KEPT, Kept, Machines
 from locksmith.server.openapi import description
+from locksmith.server.web.fleet import Sight
 from locksmith.util.records import moment
 from tests.builders.api_site import EVIL, MINUTE, NOW, G, api_site, at
 from tests.builders.claims import claim
+from tests.builders.fleetlock_site import request
 
 PATHS = {
     "Groups": "/api/v1/groups",
@@ -302,7 +304,9 @@ async def test_while_etcd_is_away_what_was_read_is_given_and_marked_stale():
         assert (status, found["stale"], found["present"]) == (200, "no endpoint answers", 4)
         site.store.folders = site.store.read = away
         site.fleet._names = (float("-inf"), [])
-        assert (await site.json("/api/v1/groups"))[0] == 503
+        status, found = await site.json("/api/v1/groups")
+        assert (status, found["groups"][0]["stale"]) == (200, "no endpoint answers")
+        assert found["problems"] == ["the groups are those of an earlier reading: no endpoint answers"]
 
 
 async def test_a_group_that_was_never_read_is_no_answer():
@@ -338,6 +342,28 @@ async def test_a_reboot_that_takes_long_is_overdue_in_each_answer():
         _, one = await site.json(at("machines", "n1"))
     assert found["overdue"] == 1
     assert one["holding"]["how"] == "overdue"
+
+
+async def test_a_head_has_no_body():
+    async with api_site() as site:
+        reader, writer = await site.connect()
+        sent = {"Authorization": "Bearer viewer", "Connection": "close"}
+        writer.write(request(at(), b"", sent, "HEAD", length=False))
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+    assert (head.split()[1], body) == (b"200", b"")
+
+
+async def test_no_more_answers_are_kept_than_there_is_room_for():
+    kept, sight = Kept(), Sight()
+    for number in range(MOST_KEPT + 5):
+        kept.keep((str(number),), sight, b"{}")
+    assert kept.find(("4",), sight) is None
+    assert kept.find(("5",), sight) == b"{}"
+    assert kept.find(("5",), Sight(number=1)) is None
+    kept.keep(("5",), sight, b"x" * KEPT_BYTES)
+    assert kept.find(("5",), sight)
+    assert kept.find(("6",), sight) is None
 
 
 async def test_while_many_machines_are_written_others_have_their_turns():
