@@ -49,14 +49,14 @@ class Applicant:
     digest: str
 
 
-async def enrol(servers: Servers, applicant: Applicant, limit: float = LIMIT) -> str:
+async def enrol(servers: Servers, applicant: Applicant) -> str:
     """Enrol, and give the URL of the server that has said yes.
 
     A repetition is harmless, so each server is asked until one decides. `LockError`: it says no.
     `StoreUnavailableError`: none has answered; `OutcomeUnknownError`: one may have enrolled this machine.
     """
     clock = asyncio.get_running_loop()
-    ends = clock.time() + limit
+    ends = clock.time() + LIMIT
     tls = Tls(servers, NAMES) if any(url.startswith("https:") for url in servers.urls) else None
     known = [HttpServer(url.rstrip("/"), tls, "the server", "--server") for url in servers.urls]
     unknown: OutcomeUnknownError | None = None

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 SESSION_LASTS: Final = 8 * 3600.0
 """Seconds: a working day. It is not prolonged."""
+SIGN_INS_AT_ONCE, SIGN_INS_PER_SECOND = 20, 1 / 30
+"""Of one token: each session is a record in etcd."""
 CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="locksmith"'}
 REFUSALS_LOGGED: Final = 1 / 30
 """Warnings per second."""
@@ -63,6 +65,7 @@ class Credentials:
         self._store = store
         self._known = KnownCredentials(store)
         self._told = RateLimit(3, REFUSALS_LOGGED)
+        self._sign_ins: dict[str, RateLimit] = {}
 
     async def identify(self, request: Request) -> Identity | Answer:
         """Give the caller; an `Answer` says why it is not known: 401, 403, 429, 503."""
@@ -174,6 +177,10 @@ class Credentials:
             return unauthorized(
                 "this is the token of a machine: a person signs in with that of a viewer or an operator"
             )
+        limit = self._sign_ins.setdefault(found.public, RateLimit(SIGN_INS_AT_ONCE, SIGN_INS_PER_SECOND))
+        if not limit.allows(asyncio.get_running_loop().time()):
+            wait = {"Retry-After": str(int(1 / SIGN_INS_PER_SECOND))}
+            return unauthorized("this token has begun many sessions a moment ago: sign in later", 429, wait)
         session = tokens.new_token(Kind.SESSION)
         began = datetime.now(UTC)
         record = Credential(

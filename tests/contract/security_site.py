@@ -8,24 +8,28 @@ import secrets
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from locksmith.errors import StoreRefusedError
+from locksmith.lock import machine_wire as wire
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.connect import open_lock
 from locksmith.lock.credentials import CredentialStore
 from locksmith.lock.guarded import Guarded
+from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.credential import ENROLMENT, OPERATOR, VIEWER, Credential
+from locksmith.lock.records.order import Order
 from locksmith.server.credentials import Credentials, SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.permissions import Action, may
 from locksmith.store.connect import open_store
-from locksmith.store.protocol import Store
+from locksmith.store.protocol import Position, Store
 from locksmith.store.settings import StoreSettings
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind, Token
@@ -47,6 +51,9 @@ ROLES = {
 """The etcd users of docs/install.md, and what they may do below which prefix. `USER` is that of the default group."""
 
 
+Story = Callable[[Store], Awaitable[Any]]
+
+
 class World:
     """An etcd with users, a server, and one caller of each kind."""
 
@@ -65,10 +72,10 @@ class World:
         password = {ROOT_USER: ROOT_PASSWORD, USER: PASSWORD}.get(user, f"{user}'s password")
         return StoreSettings(endpoints=self.etcd.endpoints, username=user, password=password)
 
-    def play(self, story: Callable, user: str = "server"):
+    def play(self, story: Story, user: str = "server") -> Any:
         """Give what a story gives with the store of a user."""
 
-        async def whole():
+        async def whole() -> Any:
             store = open_store(self.settings(user))
             try:
                 return await story(store)
@@ -77,7 +84,7 @@ class World:
 
         return asyncio.run(whole())
 
-    def refuses(self, story: Callable, user: str) -> bool:
+    def refuses(self, story: Story, user: str) -> bool:
         """Whether etcd refuses that to a user."""
         try:
             self.play(story, user)
@@ -87,13 +94,15 @@ class World:
 
     def person(self, name: str, role: str = OPERATOR, groups: tuple[str, ...] = (), ttl: float | None = None) -> Token:
         new = Credential(role, name, "", NOW, groups, until=NOW if ttl else None)
-        return self.play(lambda store: CredentialStore(store).add_person(new, ttl))
+        made: Token = self.play(lambda store: CredentialStore(store).add_person(new, ttl))
+        return made
 
     def open(self, group: str = "web", ttl: float = 3600) -> Token:
         new = Credential(ENROLMENT, "", "", NOW, (group,), until=NOW)
-        return self.play(lambda store: CredentialStore(store).open_enrolment(new, ttl))
+        made: Token = self.play(lambda store: CredentialStore(store).open_enrolment(new, ttl))
+        return made
 
-    def curl(self, path: str, *arguments: str, token: str = "", body: object = None) -> tuple[int, dict]:
+    def curl(self, path: str, *arguments: str, token: str = "", body: object = None) -> tuple[int, dict[str, Any]]:
         """Send a request with curl; the secrets come from its standard input. Status 0: no answer."""
         config = [f'url = "{self.server.url}{path}"', f'cacert = "{self.folder}/server/ca.crt"']
         config += [f'header = "Authorization: Bearer {token}"'] if token else []
@@ -108,8 +117,7 @@ class World:
 
     def who(self, token: str = "", certificate: KeyPair | None = None) -> Identity | None:
         """Who a caller is for the server; None: it is not let in."""
-        shown = ("--cert", str(certificate.cert), "--key", str(certificate.key)) if certificate else ()
-        status, said = self.curl("/whoami", *shown, token=token)
+        status, said = self.curl("/whoami", *_shown(certificate), token=token)
         if status != 200:
             assert status in {0, 401, 403}, said
             assert not status or said["value"]
@@ -122,10 +130,21 @@ class World:
         assert who is not None
         return may(who, action, group, machine)
 
-    def certified(self, *ids: str, authority: Authority | None = None) -> Identity | None:
-        """Who the owner of a certificate with these DNS names is."""
+    def certificate(self, *ids: str, authority: Authority | None = None) -> KeyPair:
+        """Give a client certificate with these DNS names."""
         names = f"subjectAltName={','.join(f'DNS:{one}' for one in ids)}"
-        return self.who(certificate=(authority or self.authority).issue(secrets.token_hex(4), names))
+        return (authority or self.authority).issue(secrets.token_hex(4), names)
+
+    def acts(
+        self, token: str = "", certificate: KeyPair | None = None, *, group: str = "web", holder: str = ""
+    ) -> bool:
+        """Whether a caller can make a machine's call: for itself, or as another machine that asks for a slot."""
+        body = json.loads(wire.encode_call(Position(0), claim(holder) if holder else None))
+        call = wire.REQUEST if holder else wire.HELLO
+        path = f"/machines/v1/{group}/{call}"
+        status, said = self.curl(path, *_shown(certificate), token=token, body=body)
+        assert status in {200, 401, 403} or (status, said["kind"]) == (503, wire.REFUSED), said
+        return status == 200
 
     def enrol(self, secret: str, machine: str, group: str = "web", digest: str = "") -> int:
         """Enrol a machine with curl, and give the status."""
@@ -181,7 +200,17 @@ class World:
 
     def orders(self, user: str) -> bool:
         """Whether a user of etcd can freeze the group web, and thaw it."""
-        return self.tool(user, "freeze", "--reason=x", "--yes") == 0 and self.tool(user, "thaw") == 0
+
+        async def story(store: Store) -> None:
+            orders = OperatorOrders(store, "web")
+            await orders.freeze(Order("eve", NOW, "x"))
+            await orders.thaw()
+
+        return not self.refuses(story, user)
+
+
+def _shown(certificate: KeyPair | None) -> tuple[str, ...]:
+    return ("--cert", str(certificate.cert), "--key", str(certificate.key)) if certificate else ()
 
 
 @asynccontextmanager

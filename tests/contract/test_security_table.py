@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from locksmith.fleet.reader import read_group
 from locksmith.host.machine_token import MachineToken
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.credentials import CredentialStore
@@ -31,7 +32,7 @@ ROWS = {row[1]: row[2] == "yes" for line in TABLE.read_text().splitlines() if (r
 NOBODY = 65534
 LIMIT = 20.0
 """Seconds for what ends by itself."""
-OTHER = "f" * 32
+ONE, OTHER = "1" * 32, "f" * 32
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +41,9 @@ def world(tmp_path_factory) -> Iterator[World]:
         yield found
 
 
-def certificate_own(world):
-    one = f"{1:032x}"
-    who = world.certified("n1.example", one)
-    return who is not None and may(who, Action.ACT, "web", one)
-
-
-def certificate_other(world):
-    who = world.certified(f"{1:032x}")
-    assert who is not None
-    return may(who, Action.ACT, "web", OTHER)
-
-
 def certificate_foreign(world):
-    return world.certified(OTHER, authority=Authority(world.folder / "foreign", "foreign")) is not None
+    foreign = world.certificate(OTHER, authority=Authority(world.folder / "foreign", "foreign"))
+    return world.who(certificate=foreign) is not None
 
 
 def machine_sign_in(world):
@@ -204,25 +194,25 @@ def user_token(_world):
 
 
 ATTEMPTS = {
-    "machine-own": lambda world: world.lets("machine", Action.ACT, "web", world.machine),
-    "machine-other": lambda world: world.lets("machine", Action.ACT, "web", OTHER),
-    "machine-other-group": lambda world: world.lets("machine", Action.ACT, "db", world.machine),
+    "machine-own": lambda world: world.acts(world.tokens["machine"].text),
+    "machine-other": lambda world: world.acts(world.tokens["machine"].text, holder=OTHER),
+    "machine-other-group": lambda world: world.acts(world.tokens["machine"].text, group="db"),
     "machine-read": lambda world: world.lets("machine", Action.READ),
     "machine-order": lambda world: world.lets("machine", Action.ORDER),
     "machine-sign-in": machine_sign_in,
     "machine-enrol": lambda world: world.enrol(world.tokens["machine"].text, OTHER) == 200,
-    "certificate-own": certificate_own,
-    "certificate-other": certificate_other,
-    "certificate-two": lambda world: world.certified(f"{1:032x}", f"{2:032x}") is not None,
-    "certificate-unnamed": lambda world: world.certified("n1.example") is not None,
+    "certificate-own": lambda world: world.acts(certificate=world.certificate("n1.example", ONE)),
+    "certificate-other": lambda world: world.acts(certificate=world.certificate(ONE), holder=OTHER),
+    "certificate-two": lambda world: world.acts(certificate=world.certificate(ONE, OTHER)),
+    "certificate-unnamed": lambda world: world.acts(certificate=world.certificate("n1.example")),
     "certificate-foreign": certificate_foreign,
     "viewer-read": lambda world: world.lets("viewer", Action.READ),
     "viewer-order": lambda world: world.lets("viewer", Action.ORDER),
-    "viewer-act": lambda world: world.lets("viewer", Action.ACT, "web", "viewer"),
+    "viewer-act": lambda world: world.acts(world.tokens["viewer"].text),
     "operator-read": lambda world: world.lets("operator", Action.READ),
     "operator-order": lambda world: world.lets("operator", Action.ORDER) and world.lets("of-web", Action.ORDER, "web"),
     "operator-other-group": lambda world: world.lets("of-web", Action.ORDER, "db"),
-    "operator-act": lambda world: world.lets("operator", Action.ACT, "web", world.machine),
+    "operator-act": lambda world: world.acts(world.tokens["operator"].text),
     "operator-enrol": operator_enrol,
     "session-order": session_order,
     "session-foreign": lambda world: session_order(world, foreign=True),
@@ -231,7 +221,7 @@ ATTEMPTS = {
     "enrolment-taken": lambda world: world.enrol(world.secret.text, world.machine) == 200,
     "enrolment-replay": enrolment_replay,
     "enrolment-other-group": lambda world: world.enrol(world.secret.text, OTHER, "db") == 200,
-    "enrolment-call": lambda world: world.who(world.secret.text) is not None,
+    "enrolment-call": lambda world: world.acts(world.secret.text) or world.who(world.secret.text) is not None,
     "enrolment-ended": enrolment_ended,
     "fleetlock-own": fleetlock_own,
     "fleetlock-other": fleetlock_other,
@@ -240,7 +230,7 @@ ATTEMPTS = {
     "fleetlock-order": lambda world: world.who(world.password) is not None,
     "revoked": revoked,
     "ended": ended,
-    "no-secret": lambda world: world.who() is not None,
+    "no-secret": lambda world: world.acts() or world.who() is not None,
     "digest": digest,
     "etcd-own": etcd_own,
     "etcd-other": lambda world: world.frees(OTHER, "web"),
@@ -249,7 +239,7 @@ ATTEMPTS = {
     "etcd-default": lambda world: world.frees(OTHER, USER, "db"),
     "etcd-credentials-read": lambda world: not world.refuses(lambda store: store.list(keys.people_prefix()), USER),
     "etcd-credentials-write": etcd_credentials_write,
-    "etcd-viewer": lambda world: world.tool("reader", "status") == 0,
+    "etcd-viewer": lambda world: not world.refuses(lambda store: read_group(store, "web"), "reader"),
     "etcd-viewer-order": lambda world: world.orders("reader"),
     "etcd-operator": lambda world: world.tool("server", "enroll", "operator", "owen") == 0,
     "root-token": root_token,

@@ -19,6 +19,7 @@ from locksmith.host.server_client import ServerClient
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, DAEMON, REBOOT, Claim
 from locksmith.store.protocol import Position
@@ -42,12 +43,16 @@ def token_of(site, machine: str, group: str = "") -> str:
     file = site.folder / f"{machine}-{group}.token"
     if not file.exists():
         site.enrol(machine, file, group)
-    return file.read_text().strip()
+    return str(file.read_text()).strip()
 
 
 def call(server, site, name: str, body: bytes, token: str):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return server.post(f"/machines/v1/{site.group}/{name}", body, headers)
+
+
+def no_lock() -> QueuedLock:
+    raise NotImplementedError
 
 
 def strategy_of(site, machine: str, *urls: str, door=None) -> Server:
@@ -56,7 +61,7 @@ def strategy_of(site, machine: str, *urls: str, door=None) -> Server:
     settings = FleetServerSettings(urls=urls, token_file=site.folder / f"{machine}-.token")
     mark = SeenRevision(Paths(site.folder / machine), API, ())
     client = ServerClient(settings, site.group, mark, door)
-    context = StrategyContext(site.group, lambda: None, fleet_server=settings, mark=lambda: mark)
+    context = StrategyContext(site.group, no_lock, fleet_server=settings, mark=lambda: mark)
     return Server(context, client)
 
 
@@ -161,13 +166,13 @@ class Losing(HttpServer):
 
     def __init__(self, url, lost, server) -> None:
         super().__init__(url, None, "the server", "fleet-server.urls")
-        self._lost, self._server = lost, server
+        self._dropped, self._server = lost, server
 
     async def exchange(self, request, *args, **more):
         answer = await super().exchange(request, *args, **more)
         name = request.path.rpartition("/")[2]
-        if name in self._lost and self.url == self._server.url:
-            self._lost.discard(name)
+        if name in self._dropped and self.url == self._server.url:
+            self._dropped.discard(name)
             self._server.kill()
             raise OutcomeUnknownError(self.says("gave no answer"))
         return answer

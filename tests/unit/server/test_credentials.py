@@ -164,6 +164,20 @@ def test_a_name_has_one_token_until_it_is_revoked_or_forgotten():
     run(story)
 
 
+def test_a_new_token_counts_at_once_also_if_a_server_keeps_the_one_before():
+    async def story(_loop):
+        site = Site()
+        first = await site.person()
+        assert (await site.asks(first)).name == "olga"
+        [kept] = await site.tool.named("olga")
+        await site.tool.forget(kept, "otto")
+        second = await site.person()
+        assert (await site.asks(second)).name == "olga"
+        assert refused(await site.asks(first), 401, "no such token")
+
+    run(story)
+
+
 def test_a_token_ends_by_its_lease_whatever_the_clocks_say():
     async def story(_loop):
         site = Site()
@@ -183,6 +197,7 @@ def test_in_a_copy_of_etcd_without_leases_what_was_to_end_counts_no_more():
         token = await site.person(ttl=60)
         key = keys.people_prefix() + token.public
         entry = (await site.store.get(key)).entry
+        assert entry
         await site.store.swap(key, entry.value, entry.version)
         assert refused(await site.asks(token), 401, "lost its end in a copy of etcd")
 
@@ -247,6 +262,7 @@ def test_a_record_that_cannot_be_read_lets_no_caller_in():
         token = await site.person()
         key = keys.people_prefix() + token.public
         entry = (await site.store.get(key)).entry
+        assert entry
         await site.store.swap(key, entry.value.replace(b'"operator"', b'"emperor"'), entry.version)
         assert refused(await site.asks(token), 401, "no such token")
 
@@ -294,6 +310,7 @@ def test_a_session_is_had_with_a_persons_token_and_ends_with_it():
         foreign = asked(sec_fetch_site="cross-site")
         assert refused(await site.credentials.sign_in(foreign, token.text), 403, "another site has sent this")
         signed = await site.credentials.sign_in(asked(), f" {token.text}\n")
+        assert isinstance(signed, SignedIn)
         assert signed.identity == Identity(Role.OPERATOR, "olga", frozenset({"web"}))
         cookie = cookie_of(signed)
         assert await site.asks(cookie=cookie) == signed.identity
@@ -326,12 +343,27 @@ def test_a_session_ends_by_its_sign_out_and_after_eight_hours():
     run(story)
 
 
+def test_a_token_fills_the_store_with_no_endless_sessions():
+    async def story(_loop):
+        site = Site()
+        token = await site.person()
+        signed = [await site.credentials.sign_in(asked(), token.text) for _ in range(30)]
+        assert [isinstance(one, SignedIn) for one in signed] == [True] * 20 + [False] * 10
+        assert refused(signed[-1], 429, "sign in later")
+        await asyncio.sleep(31)
+        assert isinstance(await site.credentials.sign_in(asked(), token.text), SignedIn)
+
+    run(story)
+
+
 def test_the_cookie_is_for_this_host_alone_and_no_script_reads_it():
     async def story(_loop):
         site = Site()
         token = await site.person()
         plain = await site.credentials.sign_in(asked(), token.text)
         secure = await site.credentials.sign_in(asked(scheme="https"), token.text)
+        assert isinstance(plain, SignedIn)
+        assert isinstance(secure, SignedIn)
         assert plain.cookie.startswith("locksmith=lss_")
         assert plain.cookie.endswith("; Max-Age=28800; Path=/; HttpOnly; SameSite=Strict")
         assert secure.cookie.startswith("__Host-locksmith=lss_")

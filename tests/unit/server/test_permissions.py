@@ -40,5 +40,6 @@ def test_each_role_does_its_own_and_no_more(identity, action, group, machine, sa
         assert not says
     else:
         assert answer.status == 403
+        assert answer.refusal
         assert says
         assert says in answer.refusal.sentence
