@@ -1,6 +1,7 @@
 """The pages: what they say, to whom, and that text of others is text."""
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
@@ -170,7 +171,7 @@ async def test_a_store_that_is_away_shows_what_is_known_with_its_age_and_503():
             shown = await page.ask(path)
             assert shown.status == 503
             assert "etcd does not answer." in shown.words
-            assert "What stands here is 0 s old" in shown.words
+            assert re.search(r"What stands here is \d+ s old", shown.words)
             assert "n1" in shown.words or path == "/"
             assert shown.headers["retry-after"]
 
