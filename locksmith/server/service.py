@@ -47,7 +47,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
     from locksmith.server.notify import notifying  # noqa: PLC0415 - the same
-    from locksmith.server.web.open import Web  # noqa: PLC0415 - the same
+    from locksmith.server.pages import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
     listener = open_port(config.server)

@@ -27,6 +27,7 @@ from locksmith.server.web.site import Site
 from locksmith.server.web.views import GroupPage
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.claims import claim
+from tests.builders.few_slots import FewSlots
 
 OPERATOR = Identity(Role.OPERATOR, "olga")
 VIEWER = Identity(Role.VIEWER, "vera")
@@ -107,9 +108,8 @@ class Page:
 
         self.fleet = Fleet(self.store, words)
         site = Site(self.fleet, self.people, lambda: datetime.now(UTC))
-        self.app = make_app(
-            None, {}, [*site.routes(), *OrderPages(site, self.store, "srv1").routes(), *Pictures(site).routes()]
-        )  # type: ignore[arg-type] # no call of FleetLock is made
+        routes = [*site.routes(), *OrderPages(site, self.store, "srv1").routes(), *Pictures(site).routes()]
+        self.app = make_app(FewSlots(), {}, routes)
         return self
 
     @property
@@ -121,13 +121,20 @@ class Page:
         await self.fleet.close()
 
     async def ask(
-        self, path: str, form: Mapping[str, str] | None = None, *, body: bytes | None = None, **headers: str
+        self,
+        path: str,
+        form: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        site: str = "",
+        kind: str = FORM,
     ) -> Reply:
         """Get a page, or send a form."""
         path, _, query = path.partition("?")
         posted = body if body is not None else urlencode(form).encode() if form is not None else None
-        sent = {"content-type": FORM, **headers} if posted is not None else headers
-        scope = {
+        sent = {"content-type": kind} if posted is not None else {}
+        sent |= {"sec-fetch-site": site} if site else {}
+        scope: dict[str, Any] = {
             "type": "http",
             "method": "GET" if posted is None else "POST",
             "path": unquote(path),

@@ -22,7 +22,7 @@ needs_prometheus = pytest.mark.skipif(bool(lacking()), reason=lacking())
 LIMIT = 30.0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def fleet(wheel_etcd: Etcd) -> Fleet:
     return Fleet(wheel_etcd, 3, f"g-{uuid.uuid4()}")
 
@@ -62,7 +62,7 @@ class Site:
         return json.loads(body)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(fleet: Fleet, wheel_etcd: Etcd) -> Iterator[Site]:
     with FleetLockServer(wheel_etcd, {fleet.group: ANYBODY}) as server:
         yield Site(server, token(fleet))
@@ -120,11 +120,11 @@ def test_a_credential_that_is_of_no_person_for_the_group_reads_nothing(fleet, si
     assert site.get(here, token(fleet, OPERATOR, fleet.group))[0] == 200
 
 
-def test_without_etcd_what_was_read_is_refused_or_marked(fleet):
+def test_without_etcd_what_was_read_is_refused_or_marked():
     with Etcd(WHEEL) as etcd:
-        alone = Fleet(etcd, 3, fleet.group)
-        alone.present("n1")
-        word = token(alone)
+        fleet = Fleet(etcd, 3, "web")
+        fleet.present("n1")
+        word = token(fleet)
         with FleetLockServer(etcd, {fleet.group: ANYBODY}, server={"metrics-clients": ["127.0.0.1"]}) as server:
             site = Site(server, word)
             here = f"/api/v1/groups/{fleet.group}"
@@ -145,7 +145,8 @@ def test_without_etcd_what_was_read_is_refused_or_marked(fleet):
 
 
 @needs_prometheus
-def test_a_real_prometheus_scrapes_the_fleet_with_a_viewers_token_over_tls(fleet, wheel_etcd, tmp_path):
+def test_a_real_prometheus_scrapes_the_fleet_with_a_viewers_token_over_tls(wheel_etcd, tmp_path):
+    fleet = Fleet(wheel_etcd, 3, f"g-{uuid.uuid4()}")
     authority = Authority(tmp_path / "ca")
     pair = authority.issue("server")
     tls = {"certfile": str(pair.cert), "keyfile": str(pair.key)}

@@ -23,7 +23,7 @@ import pytest
 
 PROGRAM = shutil.which("chromium") or ""
 LIMIT = 60.0
-UNTIL = 25.0
+UNTIL = 45.0
 """Seconds for an answer, and for a condition: other tests use the machine too."""
 FLAGS = (
     "--headless=new",

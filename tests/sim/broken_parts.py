@@ -395,7 +395,7 @@ class Unadmitted(RebootLock):
 class Untouched(OperatorOrders):
     """Orders without a touch: what was decided before them still wins."""
 
-    async def freeze(self, order, ttl=None, *, legacy=False, keep_longer=False):  # noqa: ARG002 - part of the interface
+    async def freeze(self, order, ttl=None, *, legacy=False, keep_longer=False, shown=None):  # noqa: ARG002 - part of the interface
         before = await self._put(keys.freeze_key(self._group), "freeze", order, ttl, legacy=legacy)
         return Ordered(before, await self.admin.read())
 

@@ -1,4 +1,4 @@
-"""What the page knows of the fleet: a view of each group, which follows the store while people look at it.
+"""What the page knows of the fleet: a view of each group, which follows the store while a viewer asks for it.
 
 Any store will do; one that answers from memory makes it cheap. Nothing is decided by what is kept here, and it may be
 lost at any moment.
@@ -34,7 +34,7 @@ RESTS: Final = 5
 RETRY: Final = 2.0
 """Seconds between two reads while etcd is away."""
 UNUSED: Final = 60.0
-"""Seconds after which a group that no one has looked at is no longer followed."""
+"""Seconds after which a group that no viewer has asked for is no longer followed."""
 OLD: Final = timedelta(minutes=1)
 """After this the words are made again, also if nothing has changed: moments are in them."""
 FRESH_NAMES: Final = 5.0
@@ -62,7 +62,7 @@ class Sight:
 
 @dataclass(slots=True)
 class _Followed:
-    """A group that is followed, and the last time that someone looked at it, by the loop's clock."""
+    """A group that is followed, and the last time that a viewer asked for it, by the loop's clock."""
 
     sight: Sight = field(default_factory=Sight)
     asked: float = 0.0
@@ -162,7 +162,7 @@ class Fleet:
         return followed
 
     async def _keep(self, group: str, followed: _Followed) -> None:
-        """Read at each change, while someone looks."""
+        """Read at each change, while a viewer asks."""
         loop = asyncio.get_running_loop()
         while loop.time() - followed.asked < UNUSED:
             took = await self._read(group, followed, self._reads(group))

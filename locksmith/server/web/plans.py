@@ -157,7 +157,7 @@ class Planner:
 
     def _resume(self, view: GroupView) -> Plan:
         name, found = group_name(self.group), view.incidents(self._now)
-        effects = [f"Acknowledged: {one.describe()}." for one in found]
+        effects = [f"It acknowledges that {one.describe()}." for one in found]
         if found:
             effects += [
                 f"The other machines of {name} may reboot. The next reboot that goes wrong halts it again.",
@@ -165,7 +165,7 @@ class Planner:
             ]
         else:
             effects.append(f"Nothing has gone wrong in {name}.")
-        effects.append("Machines that doubt the store, because it was restored from a backup, believe it from then on.")
+        effects.append("Machines that wait because the store was restored from a backup believe it from then on.")
         warnings = ["Inspect these machines first: the next one may fare no better."] if found else []
         return Plan("resume", f"Resume {name}", "Resume", effects, _digest(found), warnings)
 

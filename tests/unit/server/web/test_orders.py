@@ -9,6 +9,7 @@ from locksmith.fleet.reader import read_group
 from locksmith.lock.history import History
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.records.order import Order
 from tests.builders.web_site import CSRF, OPERATOR, VIEWER, Page
@@ -101,6 +102,8 @@ async def test_freeze_and_thaw_are_the_tools_orders_with_a_reason_and_an_end():
         done = await page.ask("/groups/web/orders/freeze", {**form, "for": "4h"})
         assert "Group web is frozen until" in done.words
         frozen = (await read_group(page.store, "web")).freeze
+        assert frozen is not None
+        assert frozen.until is not None
         assert (frozen.who, frozen.reason) == ("olga", "it is broken")
         assert (frozen.until - frozen.since).total_seconds() == 4 * 3600
         assert "Frozen by olga since" in (await page.ask("/groups/web")).words
@@ -122,7 +125,9 @@ async def test_an_order_on_a_page_that_does_not_show_anothers_freeze_is_refused(
         refused = await page.ask(f"/groups/web/orders/{name}", form)
         assert refused.status == 409
         assert "the database moves" in refused.words
-        assert (await read_group(page.store, "web")).freeze.who == "bob"
+        frozen = (await read_group(page.store, "web")).freeze
+        assert frozen is not None
+        assert frozen.who == "bob"
 
 
 async def test_hold_and_unhold_bind_one_machine():
@@ -148,6 +153,7 @@ async def test_resume_names_what_it_acknowledges_and_refuses_what_it_has_not_sho
         assert "m1 is unhealthy: nginx has failed" in shown.words
         # Another machine goes wrong before the form is sent.
         claim = (await read_group(page.store, "web")).claims["m1"]
+        assert isinstance(claim, Claim)
         await RebootLock(page.store, "web").report_failure(claim, "failed", "the update is not there")
         refused = await page.ask("/groups/web/orders/resume", form)
         assert refused.status == 409

@@ -1,6 +1,7 @@
 """The pages: what they say, to whom, and that text of others is text."""
 
 import asyncio
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
@@ -138,7 +139,7 @@ async def test_who_is_not_signed_in_is_asked_to_and_comes_back_to_the_page():
             "/groups/web?state=idle",
             "s=1",
         )
-        assert (await page.ask("/sign-in", {"token": "right"}, **{"sec-fetch-site": "cross-site"})).status == 403
+        assert (await page.ask("/sign-in", {"token": "right"}, site="cross-site")).status == 403
         assert (await page.ask("/groups/web/orders/freeze", {"reason": "x"})).status == 401
         page.people.who = VIEWER
         assert (await page.ask("/sign-out", {"csrf": "no"})).status == 403
@@ -170,7 +171,7 @@ async def test_a_store_that_is_away_shows_what_is_known_with_its_age_and_503():
             shown = await page.ask(path)
             assert shown.status == 503
             assert "etcd does not answer." in shown.words
-            assert "What stands here is 0 s old" in shown.words
+            assert re.search(r"What stands here is \d+ s old", shown.words)
             assert "n1" in shown.words or path == "/"
             assert shown.headers["retry-after"]
 
@@ -201,7 +202,7 @@ async def test_a_group_that_is_none_and_odd_addresses_are_said():
         (b"x" * 20_000, {}, 413),
         (b"a=%ff", {}, 400),
         (b"&".join(b"a%d=1" % number for number in range(50)), {}, 400),
-        (b"{}", {"content-type": "application/json"}, 415),
+        (b"{}", {"kind": "application/json"}, 415),
     ],
 )
 async def test_a_form_that_is_none_is_refused(body, headers, status):
@@ -211,7 +212,7 @@ async def test_a_form_that_is_none_is_refused(body, headers, status):
             assert (await page.ask(path, body=body, **headers)).status == status
 
 
-async def test_thousands_of_machines_are_shown_a_page_at_a_time_and_found_by_name_and_state():
+async def test_many_machines_are_shown_a_page_at_a_time_and_found_by_name_and_state():
     async with Page() as page:
         for number in range(230):
             await page.present(f"m{number}", name=f"n{number:03}.example", state="waiting" if number < 5 else "idle")

@@ -1,4 +1,4 @@
-"""The page, the API and the metrics, put together from a configuration."""
+"""The page, the API and the metrics, put together from a configuration: what is for people with a token."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -53,5 +53,5 @@ class Web:
         self.counted = metrics.counted
 
     async def stop(self) -> None:
-        """End the streams: they would go on for as long as someone looks."""
+        """End the streams: they would go on for as long as a browser is there."""
         await self._fleet.close()
