@@ -69,7 +69,7 @@ class NoticeCounts(Collector):
         """Give the metric."""
         family = CounterMetricFamily(
             "locksmith_server_notices",
-            "Notices that this server has sent, failed to send, or gave up, by their target.",
+            "Notices that this server has sent or failed to send, or will not try again, by their target.",
             labels=["target", "outcome"],
         )
         for labels, number in self._counts.items():
