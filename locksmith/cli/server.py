@@ -24,7 +24,7 @@ from locksmith.util import boottime
 log = logging.getLogger(__name__)
 
 PROGRAM = "locksmith-server"
-LIBRARIES = {"starlette": "0.46", "uvicorn": "0.32"}
+LIBRARIES = {"jinja2": "3.1", "starlette": "0.46", "uvicorn": "0.32"}
 """The libraries of the extra `server`, and their lowest versions."""
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from locksmith.config.notify_values import TARGETS, TEMPLATES
-from locksmith.config.server_values import GROUPS
+from locksmith.config.server_values import GROUPS, NETWORKS
 from locksmith.config.values import (
     API_VERSION,
     BLACKOUT_LIST,
     BOOLEAN,
     FLEET_LOCK_SERVER,
+    FLEET_SERVERS,
     FULL_TEXT,
     HALT_AFTER,
     LONG_SPAN,
@@ -133,6 +134,12 @@ FLEET_LOCK_PASSWORD_FILE: Final = Key("fleet-lock.password-file", PATH)
 FLEET_LOCK_TOKEN_FILE: Final = Key("fleet-lock.token-file", PATH)
 FLEET_LOCK_PERIOD: Final = Key("fleet-lock.period", SPAN)
 
+FLEET_SERVER_URLS: Final = Key("fleet-server.urls", FLEET_SERVERS)
+FLEET_SERVER_CAFILE: Final = Key("fleet-server.cafile", PATH)
+FLEET_SERVER_CERTFILE: Final = Key("fleet-server.certfile", PATH)
+FLEET_SERVER_KEYFILE: Final = Key("fleet-server.keyfile", PATH)
+FLEET_SERVER_TOKEN_FILE: Final = Key("fleet-server.token-file", PATH)
+
 TRIGGERS: Final = Key("triggers.use", TEXTS)
 MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
 COMMAND: Final = Key("triggers.command", TEXTS)
@@ -147,6 +154,7 @@ SERVER_CERTFILE: Final = Key("server.certfile", PATH)
 SERVER_KEYFILE: Final = Key("server.keyfile", PATH)
 SERVER_CLIENT_CAFILE: Final = Key("server.client-cafile", PATH)
 SERVER_HOOK_LIMIT: Final = Key("server.hook-limit", SPAN)
+SERVER_METRICS_CLIENTS: Final = Key("server.metrics-clients", NETWORKS)
 SERVER_GROUPS: Final = Key("server.groups", GROUPS)
 
 NOTIFY_TARGETS: Final = Key("notify.targets", TARGETS)
@@ -159,6 +167,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
     *(FLEET_LOCK_URL, FLEET_LOCK_ID, FLEET_LOCK_CAFILE, FLEET_LOCK_CERTFILE, FLEET_LOCK_KEYFILE),
     *(FLEET_LOCK_USERNAME, FLEET_LOCK_PASSWORD_FILE, FLEET_LOCK_TOKEN_FILE, FLEET_LOCK_PERIOD),
+    *(FLEET_SERVER_URLS, FLEET_SERVER_CAFILE, FLEET_SERVER_CERTFILE, FLEET_SERVER_KEYFILE, FLEET_SERVER_TOKEN_FILE),
     *(
         START,
         LENGTH,
@@ -183,6 +192,7 @@ _ALL: tuple[Key[Any], ...] = (
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
     *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
     *(SERVER_ADDRESS, SERVER_PORT, SERVER_CERTFILE, SERVER_KEYFILE, SERVER_CLIENT_CAFILE, SERVER_HOOK_LIMIT),
+    *(SERVER_METRICS_CLIENTS, SERVER_GROUPS),
     SERVER_GROUPS,
     *(NOTIFY_TARGETS, NOTIFY_NO_REBOOT_AFTER, NOTIFY_REPEAT_AFTER, NOTIFY_TEMPLATES),
 )

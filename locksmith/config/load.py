@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from locksmith.config import credentials, fleet_lock, keys
+from locksmith.config import credentials, fleet_lock, fleet_server, keys
 from locksmith.config.alerts import caution_of_plain_secret, read_alerts, refuse_unusable_of_alerts
 from locksmith.config.calendars import read_calendars
 from locksmith.config.cautions import caution_of_no_strategy, caution_of_own_etcd
@@ -70,6 +70,8 @@ def _daemon(
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
     check(lambda: fleet_lock.refuse_unusable_files(settings, config.fleet_lock), None, "fleet-lock")
+    check(lambda: fleet_server.refuse_unusable_files(settings), None, "fleet-server")
+    check(lambda: fleet_server.refuse_unusable_strategy(settings, config), None, "fleet-server", "group")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
     check(
         lambda: fleet_lock.refuse_unusable_strategy(settings, config),
@@ -84,6 +86,7 @@ def _daemon(
         *caution_of_no_strategy(settings),
         *caution_of_plain_secret(config.alerts),
         *fleet_lock.cautions_of_fleet_lock(settings, config),
+        *fleet_server.cautions_of_fleet_server(settings, config),
         *given.cautions,
         *cautions_of_files(paths.config_folders, files),
         *cautions_of_masked_programs(paths),
@@ -185,6 +188,9 @@ def _build(settings: Settings, problems: Problems) -> Config:
         alerts=check(lambda: read_alerts(settings, default.alerts), default.alerts, "alerts"),
         fleet_lock=check(
             lambda: fleet_lock.read_fleet_lock(settings, default.fleet_lock), default.fleet_lock, "fleet-lock"
+        ),
+        fleet_server=check(
+            lambda: fleet_server.read_fleet_server(settings, default.fleet_server), default.fleet_server, "fleet-server"
         ),
         triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
         server=check(lambda: read_server(settings), default.server, "server"),

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from locksmith.agent.fleet_lock import FleetLockSettings
+from locksmith.agent.fleet_server import FleetServerSettings
 from locksmith.config.notify_model import NotifySettings
 from locksmith.config.server_model import ServerSettings
 from locksmith.gates.settings import AlertSettings
@@ -139,6 +140,7 @@ class Config:
     sessions_limit: timedelta = timedelta(hours=1)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
+    fleet_server: FleetServerSettings = field(default_factory=FleetServerSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)

@@ -29,6 +29,7 @@ def read_server(settings: Settings) -> ServerSettings:
         keyfile=settings.value(keys.SERVER_KEYFILE, default.keyfile),
         client_cafile=settings.value(keys.SERVER_CLIENT_CAFILE, default.client_cafile),
         hook_limit=settings.value(keys.SERVER_HOOK_LIMIT, default.hook_limit),
+        metrics_clients=settings.value(keys.SERVER_METRICS_CLIENTS, default.metrics_clients),
         groups=settings.value(keys.SERVER_GROUPS, default.groups),
     )
     cafile, groups = settings.of(keys.SERVER_CLIENT_CAFILE), settings.of(keys.SERVER_GROUPS)

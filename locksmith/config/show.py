@@ -69,6 +69,11 @@ def _values(config: Config) -> dict[str, object]:
         "fleet-lock.password-file": config.fleet_lock.password_file,
         "fleet-lock.token-file": config.fleet_lock.token_file,
         "fleet-lock.period": config.fleet_lock.period,
+        "fleet-server.urls": config.fleet_server.urls,
+        "fleet-server.cafile": config.fleet_server.cafile,
+        "fleet-server.certfile": config.fleet_server.certfile,
+        "fleet-server.keyfile": config.fleet_server.keyfile,
+        "fleet-server.token-file": config.fleet_server.token_file,
         "window.start": original and original.starts,
         "window.length": original and original.length,
         "window.open": () if original else window.own.windows,
@@ -153,6 +158,7 @@ def _server_values(server: ServerSettings) -> dict[str, object]:
         "server.keyfile": server.keyfile,
         "server.client-cafile": server.client_cafile,
         "server.hook-limit": server.hook_limit,
+        "server.metrics-clients": server.metrics_clients,
         "server.groups": {name: _group_values(group) for name, group in server.groups.items()} or None,
     }
 

@@ -86,6 +86,10 @@ class Places:
 
     async def remove(self, place: Place) -> None:
         """Remove a place and its ticket."""
+        if is_shared(place.entry):
+            await self._remove(place.entry)
+            await self._remove(place.ticket)
+            return
         await self._store.revoke(place.entry)
         if place.ticket.lease != place.entry.lease:
             await self._remove(place.ticket)
@@ -95,8 +99,8 @@ class Places:
         found = await self._find(claim)
         for entry in (found.place, found.older):
             if entry is not None and _nonce(entry) == claim.nonce:
-                await remove(self._store, entry)
-                if found.ticket is not None and found.ticket.lease != entry.lease:
+                await remove_place(self._store, entry)
+                if found.ticket is not None and (found.ticket.lease != entry.lease or is_shared(entry)):
                     await self._remove(found.ticket)
 
     async def _enter(self, claim: Claim, turn: int | None = None, older: int = ABSENT) -> tuple[Place, int]:
@@ -140,7 +144,8 @@ class Places:
 
     async def _take_over(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
         place = self.resumed(claim, ticket, entry)
-        return await (self.renew(place) if entry.lease else self.write(place, self._ttl))
+        own = entry.lease and not is_shared(entry)
+        return await (self.renew(place) if own else self.write(place, self._ttl))
 
     async def _find(self, claim: Claim) -> _Found:
         wanted = [places.ticket_key(self._group, claim), places.older_key(self._group, claim)]
@@ -156,7 +161,23 @@ class Places:
     async def _remove(self, entry: Entry) -> None:
         """Remove an entry, unless it was removed with another."""
         with contextlib.suppress(ConflictError):
-            await remove(self._store, entry)
+            await remove_place(self._store, entry)
+
+
+async def remove_place(store: Store, entry: Entry) -> None:
+    """Remove a place or its ticket; `ConflictError`: it was changed meanwhile.
+
+    A lease that many places share is not revoked with one of them. A ticket does not say whose lease it has.
+    """
+    if entry.lease and not is_shared(entry) and "/tickets/" not in entry.key:
+        await remove(store, entry)
+    else:
+        await store.delete(entry.key, entry.version)
+
+
+def is_shared(place: Entry) -> bool:
+    """Tell whether the lease of a place is that of many."""
+    return bool(read(place, lambda found: found.shared))
 
 
 def read(entry: Entry, part: Callable[[Waiter], T]) -> T | None:

@@ -30,8 +30,8 @@ def run(monkeypatch, tmp_path, capsys):
 @pytest.mark.parametrize("found", [None, "0.17.6", "0.31", "0"])
 def test_without_its_libraries_it_names_them_and_the_command(run, monkeypatch, found):
     def version(name):
-        if name == "starlette":
-            return "1.0rc1"
+        if name in {"jinja2", "starlette"}:
+            return {"jinja2": "3.1.6", "starlette": "1.0rc1"}[name]
         if found is None:
             raise PackageNotFoundError
         return found

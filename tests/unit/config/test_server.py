@@ -45,6 +45,7 @@ def test_each_key_is_read_and_shown(paths):
         address = "::"
         port = 0
         hook-limit = "1m"
+        metrics-clients = ["10.0.0.7"]
         [server.groups.default]
         clients = ["10.0.0.0/8", "192.0.2.7", "10.0.0.0/8", "fd00::/8"]
         limit = "20m"
@@ -57,6 +58,7 @@ def test_each_key_is_read_and_shown(paths):
     assert problems.found == ()
     server = config.server
     assert (server.address, server.port, server.hook_limit) == ("::", 0, timedelta(minutes=1))
+    assert server.metrics_clients == (ip_network("10.0.0.7/32"),)
     networks = tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.7/32", "fd00::/8")))
     assert server.groups == {
         "default": ServedGroup(networks, limit=timedelta(minutes=20), window_sets=("nights",)),
@@ -64,6 +66,7 @@ def test_each_key_is_read_and_shown(paths):
     }
     shown = {key: value for key, value, _ in describe(config)}
     assert shown["server.port"] == "0"
+    assert shown["server.metrics-clients"] == '["10.0.0.7/32"]'
     assert shown["server.groups"] == (
         '{"default" = {"clients" = ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"], "limit" = "20m", '
         f'"window-sets" = ["nights"]}}, "web-1" = {{"password-file" = "{secret}", "limit" = "15m"}}}}'
