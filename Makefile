@@ -26,7 +26,7 @@ MINUTES ?= 5
 # The packages come first, and the virtual environment after them.
 .NOTPARALLEL:
 .PHONY: demo quick test help check matrix coverage fuzz mutants lint types layers man packages-demo packages-test etcds \
-  prometheus ansible bench deb apt-repo packages-deb bundle rpm packages-bundle image packages-image manifests \
+  prometheus ansible bench deb apt-repo packages-deb bundle rpm packages-bundle image packages-image kubernetes manifests \
   release release-check packages-release clean
 
 demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(findstring --dashboard,$(ARGS)),prometheus) ## five nodes, one slot: a rollout in a minute
@@ -84,9 +84,11 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.idle
 	$(BIN)/python -m bench.forecast
 
-manifests: $(VENV)/.ready ## contrib/kubernetes, against the schemas of Kubernetes' API
+kubernetes: $(VENV)/.ready ## fetch kubectl and the models of the API, for the tests of contrib/kubernetes
 	./scripts/fetch-debian kubectl kubectl usr/bin/kubectl sid
 	$(PIP) install --use-pep517 --editable '.[kubernetes]'
+
+manifests: kubernetes ## contrib/kubernetes, against the schemas of Kubernetes' API
 	$(BIN)/pytest tests/release/test_kubernetes.py $(ARGS)
 
 # ARGS: --only release.wheel release.deb

@@ -85,14 +85,9 @@ class Places:
         return Place(place.claim, ticket, entry, _now(), ttl)
 
     async def remove(self, place: Place) -> None:
-        """Remove a place and its ticket."""
-        if is_shared(place.entry):
-            await self._remove(place.entry)
-            await self._remove(place.ticket)
-            return
-        await self._store.revoke(place.entry)
-        if place.ticket.lease != place.entry.lease:
-            await self._remove(place.ticket)
+        """Remove a place and its ticket, also where they have lost their lease, as in a copied keyspace."""
+        await self._remove(place.entry)
+        await self._remove_ticket(place.ticket, place.entry)
 
     async def remove_of(self, claim: Claim) -> None:
         """Remove a claim's place that an earlier run of this program had; without one, nothing."""
@@ -100,8 +95,8 @@ class Places:
         for entry in (found.place, found.older):
             if entry is not None and _nonce(entry) == claim.nonce:
                 await remove_place(self._store, entry)
-                if found.ticket is not None and (found.ticket.lease != entry.lease or is_shared(entry)):
-                    await self._remove(found.ticket)
+                if found.ticket is not None:
+                    await self._remove_ticket(found.ticket, entry)
 
     async def _enter(self, claim: Claim, turn: int | None = None, older: int = ABSENT) -> tuple[Place, int]:
         """Make a ticket and its place, in the stead of one of that version that an older version of locksmith made.
@@ -157,6 +152,11 @@ class Places:
             return _Found(ticket, None, older)
         key = places.place_key(self._group, claim, number)
         return _Found(ticket, (await self._store.get(key)).entry, older)
+
+    async def _remove_ticket(self, ticket: Entry, place: Entry) -> None:
+        """Remove the ticket of a place that was removed, unless the end of their own lease has removed both."""
+        if not ticket.lease or ticket.lease != place.lease or is_shared(place):
+            await self._remove(ticket)
 
     async def _remove(self, entry: Entry) -> None:
         """Remove an entry, unless it was removed with another."""

@@ -172,6 +172,8 @@ class Desk:
             if self._store.transactional:
                 # No take can win without the place. Whether one has won before, the next reading tells.
                 pending, cycle = [], await slots.read(client)
+                if cycle.queued is not None:
+                    raise OtherServerError(f"{client} has a place in the queue again")
         if cycle.held is not None:
             why = REBOOTED if cycle.committed else STEADY
             if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):

@@ -37,7 +37,10 @@ _METRICS: Final = Endpoint("/metrics", "", "")
 
 
 class MetricsPage:
-    """The metrics. Who asks from one of `clients` gets those of all groups; else a credential is needed to read."""
+    """The metrics. Who asks from one of `clients` gets those of all groups; else a credential is needed to read.
+
+    `more` are further metrics.
+    """
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class MetricsPage:
         clients: Collection[Network] = (),
         served: Collection[str] = (),
         halt_after: HaltAfter = FIRST,
+        *,
         more: Sequence[Collector] = (),
     ) -> None:
         self._fleet, self._who, self._clients = fleet, who, clients

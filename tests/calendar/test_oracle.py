@@ -5,6 +5,7 @@ first minute at which the clock of a day shows its start or later, and counts th
 off lasts from the first minute that shows it to the last. Changes that look the same on the wall are looked at once.
 """
 
+import os
 import random
 from datetime import UTC, datetime, time, timedelta
 from functools import cache
@@ -22,6 +23,8 @@ PORTS = 2 * DAY
 LONGEST_HOURS = 30
 PARTS = 8
 """The zones are looked at in so many tests."""
+TRIED = int(os.environ.get("CALENDAR_PARTS", str(PARTS)))
+"""How many of them run."""
 
 
 def changes(zone):
@@ -149,7 +152,7 @@ def check_contains(rng, zone, windows, moments, is_open):
         assert windows.contains(moment.astimezone(zone)) == bool(is_open[i]), (str(windows), zone, moment)
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", range(TRIED))
 def test_around_every_change_of_the_clock_the_windows_are_those_of_brute_force(part):
     chosen = all_changes()[part::PARTS]
     rng = random.Random(part)

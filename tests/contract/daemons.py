@@ -22,7 +22,7 @@ from tests.harness.etcd import Etcd
 from tests.harness.node import Node
 from tests.harness.waiting import until
 
-STORY_LIMIT = 60.0
+STORY_LIMIT = 180.0
 
 QUICK = {"settle": "300ms", "limit": "1s", "retry": "1s"}
 """[reboot] for stories in which a reboot fails."""
@@ -173,7 +173,7 @@ class Site:
         """Read the presence of a node, as it stands in the store; empty where it has none."""
         return self.lock.values().get(node_key(self.group, node.machine_id), "")
 
-    async def is_free(self, limit: float = 20.0) -> None:
+    async def is_free(self, limit: float = 45.0) -> None:
         """Wait until nobody holds the lock."""
         await until(lambda: not self.lock.holders, "the slot is given back", limit)
 

@@ -11,7 +11,7 @@ from locksmith.store.settings import StoreSettings
 
 T = TypeVar("T")
 
-SLACK = 1.0
+SLACK = 3.0
 """Seconds that a busy machine may add to a deadline."""
 
 

@@ -105,7 +105,7 @@ async def test_a_call_under_way_ends_when_the_bus_dies(daemon):
         await until(lambda: engine.asked, "the engine is asked")
         daemon.kill()
         with pytest.raises(NoAnswerError, match=r"GetStatus of com.coreos.update1 was not answered: the system bus"):
-            await asyncio.wait_for(call, 1)
+            await asyncio.wait_for(call, 15)
 
 
 def test_a_call_on_a_bus_that_died_this_moment_fails_at_once_and_in_silence(daemon, caplog):
@@ -127,7 +127,7 @@ async def test_a_frozen_bus_costs_no_more_than_the_limit(daemon):
                 await bus.call(GET_ID, limit=0.05)
             began = time.monotonic()
             assert not await SystemBus(daemon.address).start()
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 4
         assert await bus.call(GET_ID)
 
 

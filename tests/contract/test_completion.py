@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+import uuid
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,7 +93,8 @@ def said(words: str, status: int = 0) -> str:
 def test_each_argument_offers_what_it_takes(ctl, fleet):
     assert ctl("lock", "other.example").status == 0
     assert ctl("hold", "node-two", "--reason", "a demo").status == 0
-    fleet(lambda store: WindowStore(store).write("nights", WindowSet()))
+    sets = f"nights-{uuid.uuid4().hex[:8]}"  # all groups of this etcd share the sets
+    fleet(lambda store: WindowStore(store).write(sets, WindowSet()))
     for command in ("why", "hold", "lock", "history --machine", "nodes --name"):
         assert offered(f"locksmithctl {command} ") == ["node-one", "node-two", "other"], command
     assert offered("locksmithctl why node-") == ["node-one", "node-two"]
@@ -100,7 +102,7 @@ def test_each_argument_offers_what_it_takes(ctl, fleet):
     assert offered("locksmithctl unhold ") == ["node-two"]
     assert offered("locksmithctl forget ") == []
     for command in ("window --set", "window show", "window set", "window rm"):
-        assert offered(f"locksmithctl {command} ni") == ["nights"], command
+        assert offered(f"locksmithctl {command} {sets[:-1]}") == [sets], command
     for flag in ("--group", "-group", "freeze --group", "thaw --group"):
         assert fleet.group in offered(f"locksmithctl {flag} {fleet.group[:6]}"), flag
     assert offered("locksmithctl nodes --state unh") == ["unhealthy"]

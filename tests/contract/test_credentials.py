@@ -76,7 +76,7 @@ def test_a_daemon_that_waits_follows_new_certificates_cas_and_passwords(tmp_path
         renewing.write("etcd.password", "another-password-2")
         status, said = await node.tool("thaw")
         assert status == 0, said
-        await node.rebooted(limit=40)
+        await node.rebooted()
         assert PASSWORD not in node.said
         assert "another-password-2" not in node.said
 

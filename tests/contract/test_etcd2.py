@@ -300,12 +300,12 @@ def test_closing_ends_who_waits_and_refuses_what_follows(etcd, folder):
         await _until_it_polls(store)
         await store.close()
         with pytest.raises(StoreUnavailableError):
-            await asyncio.wait_for(waiting, 3)
+            await asyncio.wait_for(waiting, 15)
         with pytest.raises(StoreUnavailableError, match="closed"):
             await store.get(f"{folder}k")
 
     run(story, etcd.settings())
-    wait_until(lambda: not threads(), "the threads end", 3)
+    wait_until(lambda: not threads(), "the threads end", 15)
 
 
 def test_a_broken_poll_goes_on_at_the_next_member_and_fails_at_the_last(etcd, folder):
@@ -384,8 +384,8 @@ def test_a_call_ends_in_time_when_nobody_speaks(folder):
         urls = tuple(stack.enter_context(dead_endpoints.endpoint(dead_endpoints.silent)) for _ in range(3))
         begun = time.monotonic()
         with pytest.raises(StoreUnavailableError):
-            run(lambda store: store.get(f"{folder}k"), StoreSettings(endpoints=urls, timeout=0.6))
-        assert time.monotonic() - begun < 1
+            run(lambda store: store.get(f"{folder}k"), StoreSettings(endpoints=urls, timeout=1.5))
+        assert time.monotonic() - begun < 3 * 1.5
 
 
 def test_a_lost_answer_is_unknown_and_the_write_is_sent_once(etcd, folder):

@@ -251,8 +251,9 @@ def test_a_check_that_others_can_change_is_never_run_and_holds_the_reboot(site, 
         assert not ran.exists()
         assert node.machine.reboots == 0
         place.chmod(0o755)
-        assert (await node.tool("recheck"))[0] == 0
-        await until(lambda: node.machine.reboots == 1 and ran.exists(), "an operator who has put it right waits", 10)
+        code, said = await node.tool("recheck")
+        assert code == 0, said
+        await until(lambda: node.machine.reboots == 1 and ran.exists(), "an operator who has put it right waits")
 
     site.play(story)
 
@@ -285,7 +286,7 @@ def test_a_daemon_keeps_coordinator_conf_though_a_user_holds_its_lock(site, publ
         foreign = locked_by_nobody(path)
         try:
             await node.start_daemon()
-            await until(lambda: "STRATEGY=etcd-lock" in path.read_text(), "the daemon writes its own file", 20)
+            await until(lambda: "STRATEGY=etcd-lock" in path.read_text(), "the daemon writes its own file")
             await node.says("idle")
             assert "coordinator" not in node.said
         finally:

@@ -138,7 +138,7 @@ def test_a_server_that_fails_right_before_the_reboot_is_asked_again(place, serve
     async def story(node):
         server.instead[PRE_REBOOT] = when_second(lambda asked: setattr(asked, "close_connection", True))
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (store): the FleetLock server {server.url} ", limit=30)
+        await node.says(f"waiting (store): the FleetLock server {server.url} ")
         assert node.machine.reboots == 0
         assert node.claim["phase"] == "requested"
         server.instead.clear()
@@ -164,7 +164,7 @@ def test_an_unhealthy_machine_keeps_its_slot_until_it_is_healthy(place, server):
         assert server.count(STEADY_STATE) == 0
         (node.paths.root / "well").touch()
         node.send_signal(signal.SIGHUP)
-        await until(lambda: node.claim is None, "the slot is given back", 40)
+        await until(lambda: node.claim is None, "the slot is given back")
         assert (server.count(STEADY_STATE), server.holders["default"]) == (1, set())
 
     place.play(story, **fleet_lock(server), health={"limit": "1s"})
@@ -339,7 +339,7 @@ def test_with_our_own_server_daemons_of_both_strategies_share_one_slot(site):
                 code, said = await third.tool("thaw")
                 assert code == 0, said
                 for node in (first, second, third):
-                    await node.rebooted(limit=40)
+                    await node.rebooted()
                 await site.is_free()
                 await until(lambda: first.claim is None and second.claim is None, "both know it")
                 assert [node.machine.reboots for node in (first, second, third)] == [1, 1, 1]

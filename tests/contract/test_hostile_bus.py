@@ -127,7 +127,7 @@ def test_few_questions_wait_for_polkit_and_one_more_is_refused_at_once(site):
                     : MOST - MOST_OF_ONE + 1
                 ]
                 asking = [asyncio.ensure_future(request_of(user, node)) for user in users]
-                await until(lambda: polkit.waiting == polkit.asked == MOST, "polkit is asked for each", 20)
+                await until(lambda: polkit.waiting == polkit.asked == MOST, "polkit is asked for each")
                 said = await request_of(last, node)
                 assert f"LimitsExceeded: polkit has not answered {MOST} earlier requests yet" in said
                 async with caller(node) as bus:

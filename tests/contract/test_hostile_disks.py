@@ -126,7 +126,7 @@ def test_a_machine_that_lost_its_state_behind_the_commit_is_an_incident(site):
         assert "ORPHANED" in await acts(second, "nodes")
         await acts(second, "resume", "--reason", "seen")
         await second.rebooted()
-        await until(lambda: site.lock.holders == [first.machine_id], "the other gives its slot back", 20)
+        await until(lambda: site.lock.holders == [first.machine_id], "the other gives its slot back")
         await acts(second, "unlock", "--force", first.machine_id)
         await site.is_free()
         assert "has this machine's id" not in first.said  # its last boot is no clone
@@ -193,7 +193,7 @@ def test_a_sick_machine_whose_disk_takes_no_write_is_reported_and_halts_the_othe
             first.while_off = come_up_sick
             first.need_reboot(UPDATE)
             await first.rebooted()
-            await until(lambda: site.lock.record["state"] == "unhealthy", "it is reported", 20)
+            await until(lambda: site.lock.record["state"] == "unhealthy", "it is reported")
             second.need_reboot(UPDATE)
             await second.says("waiting (halt)")
             assert "web.service" in await acts(second, "why", "n1")
@@ -207,7 +207,7 @@ def test_a_machine_without_its_bus_is_reported_and_halts_the_others(site):
         first.while_off = lambda: first.environ.update(DBUS_SYSTEM_BUS_ADDRESS="unix:path=/no/bus/here")
         first.need_reboot(UPDATE)
         await first.rebooted()
-        await until(lambda: site.lock.record["state"] == "unhealthy", "it is reported", 30)
+        await until(lambda: site.lock.record["state"] == "unhealthy", "it is reported")
         assert "cannot be examined" in site.lock.record["failure"]
         second.need_reboot(UPDATE)
         await second.says("waiting (halt)")
@@ -222,13 +222,13 @@ def test_a_disk_that_fills_up_behind_the_take_keeps_no_slot(site):
             program(node, "pre-reboot.d/10-fill", f"dd if=/dev/zero of={node.paths.state}/ballast bs=4k; true")
             program(node, "abort-reboot.d/10-undo", f"touch {node.paths.root}/undone")
             node.need_reboot(UPDATE)
-            await until(lambda: site.lock.holders == [node.machine_id], "it holds a slot", 20)
+            await until(lambda: site.lock.holders == [node.machine_id], "it holds a slot")
             await site.is_free(50)
             assert (node.paths.root / "undone").exists()
             assert node.reboots == 0
             (node.paths.root / "etc/locksmith/pre-reboot.d/10-fill").unlink()
             make_room(node.paths.state)
-            await node.rebooted(limit=30)
+            await node.rebooted()
 
     site.play(story)
 

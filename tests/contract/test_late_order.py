@@ -22,10 +22,10 @@ async def about_to_order(node, way):
     """Have the daemon pass its point of no return, and stop before its order until this ends."""
     held = way.hold(commit, answered=True)
     node.need_reboot("4081.2.0")
-    await until(lambda: held.arrived, "the commit reaches etcd", 20.0)
+    await until(lambda: held.arrived, "the commit reaches etcd")
     node.machine.hold_jobs, asked = asyncio.Event(), node.machine.asked_for_jobs
     held.let_go()
-    await until(lambda: node.machine.asked_for_jobs > asked, "it looks once more", 20.0)
+    await until(lambda: node.machine.asked_for_jobs > asked, "it looks once more")
     try:
         yield
     finally:

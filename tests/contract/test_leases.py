@@ -266,7 +266,7 @@ def test_a_keyspace_that_make_mirror_has_copied_has_no_machine_that_is_gone(whee
                 await first.create(keys.node_key(group, name), node.encode(shown), ttl=900)
             await first.close()
             mirror = wheel_etcd.mirror(f"{ROOT}/groups/{group}/", copy)
-            await until(lambda: site.lock.waiters == ["gone"], "the place is copied", 20)
+            await until(lambda: site.lock.waiters == ["gone"], "the place is copied")
             mirror.kill()
             mirror.wait()
             await one.start_daemon()

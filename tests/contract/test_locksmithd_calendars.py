@@ -279,7 +279,7 @@ def test_a_command_that_says_so_reboots_the_machine_once(site):
         (node.paths.root / "etc/locksmith/check").rename(node.paths.root / "usr/bin/check")
         await node.start_daemon()
         await node.rebooted()
-        await node.says("waiting (repeated): it has rebooted for needs-restarting already", limit=30)
+        await node.says("waiting (repeated): it has rebooted for needs-restarting already")
         assert node.reboots == 1
         await site.is_free()
 
@@ -297,12 +297,12 @@ def test_a_command_that_names_others_each_time_reboots_so_often_and_no_more(site
         await node.start_daemon()
         await until(lambda: node.reboots == 2, "it has rebooted twice")
         limit = "waiting (max_per_day): its triggers have caused 2 reboots in 24 hours (reboot.max-per-day)"
-        await node.says(limit, limit=30)
+        await node.says(limit)
         await site.is_free()
         await node.stop_daemon()
         (node.paths.state / "journal.json").unlink()
         await node.start_daemon()
-        await node.says(limit, times=2, limit=30)
+        await node.says(limit, times=2)
         assert node.reboots == 2
         code, why = await node.tool("why")
         assert (code, "reboot.max-per-day" in why) == (0, True), why

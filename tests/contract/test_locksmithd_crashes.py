@@ -172,8 +172,8 @@ def test_killed_while_etcd_is_frozen_it_lets_nobody_in_beside_it(site):
             await until(lambda: one.claim and two.claim, "both have asked")
             await one.kill_daemon()
         await one.start_daemon()
-        await one.rebooted(limit=15)
-        await two.rebooted(limit=15)
+        await one.rebooted()
+        await two.rebooted()
         await site.is_free()
         assert max(len(moment.holders) for moment in site.lock.history) == 1
 

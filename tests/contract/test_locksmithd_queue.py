@@ -54,7 +54,7 @@ def test_an_endpoint_of_its_own_that_is_silent_holds_up_no_other(site):
         await one.says("waiting (store): no etcd endpoint could be used")
         _, told = await two.tool("why", "n2")
         assert "n1 is first in the queue and cannot take a slot: no etcd endpoint could be used" in told
-        await two.rebooted(limit=40)
+        await two.rebooted()
         await one.says("waiting (take_fails): its attempts to take a slot fail: no etcd endpoint could be used")
         two.need_reboot("4081.3.0")
         await two.rebooted(2)

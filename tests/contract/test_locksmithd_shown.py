@@ -45,7 +45,7 @@ async def shows(port, **wanted):
             shown.update(scrape(port))
         return wanted.items() <= shown.items()
 
-    await until(agree, f"the metrics show {wanted}", 20)
+    await until(agree, f"the metrics show {wanted}")
     return shown
 
 

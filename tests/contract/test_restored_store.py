@@ -101,7 +101,7 @@ async def both_know_of_a_reboot_under_way(site: Site, first: Node, second: Node)
     site.reachable = False  # from here on the store's word on who holds is the backup's
     version = site.lock.version
     await restarts(second)
-    await until(lambda: has_seen(second, version), "the second has seen it", 20)
+    await until(lambda: has_seen(second, version), "the second has seen it")
 
 
 async def goes_on_after_a_resume(first: Node, second: Node) -> None:
@@ -132,7 +132,7 @@ def test_an_idle_machine_knows_better_than_a_store_that_has_grown_since(site, tm
         assert revision(site) > seen(second)["revision"]
 
         await restarts(second)
-        await until(lambda: seen(second).get("back"), "the second knows that the store went back", 20)
+        await until(lambda: seen(second).get("back"), "the second knows that the store went back")
         assert "its history has no" in seen(second)["why"]
         second.need_reboot("4081.2.0")
         await second.says("waiting (restored): the store knows less than this machine has seen of it")
@@ -148,13 +148,13 @@ def test_the_verdict_outlives_growth_compaction_and_restarts_and_is_shown_when_i
         await both_know_of_a_reboot_under_way(site, first, second)
         site.etcd.restore(tmp_path / "backup")
         await restarts(second)
-        await until(lambda: seen(second).get("back"), "the second knows that the store went back", 20)
+        await until(lambda: seen(second).get("back"), "the second knows that the store went back")
         assert second.said.count("the store knows less than this machine has seen of it") == 1
 
         site.etcd.write_others(GROWTH)
         site.etcd.compact(revision(site))
         await restarts(second)
-        await until(lambda: "restored" in site.node_record(second), "the second shows it to its group", 20)
+        await until(lambda: "restored" in site.node_record(second), "the second shows it to its group")
         _, said = await second.tool("nodes")
         [row] = [line for line in said.splitlines() if line.startswith("n2")]
         assert "restored" in row, said

@@ -159,7 +159,7 @@ def test_the_daemon_waits_says_why_and_goes_on_when_the_certificate_is_renewed(e
             await node.says("waiting (store)")
             assert re.search(re.escape(etcd.endpoints[0]) + ".*" + bad.says, node.said), node.said
             assert node.reboots == 0
-        await node.rebooted(limit=40)
+        await node.rebooted()
 
     site.reachable = api == 3
     site.play_stopped(story, etcd={"api": api, "cafile": str(authority(etcd).cert)})

@@ -96,7 +96,7 @@ def seen(node: Node) -> dict[str, Any]:
 
 
 async def know_the_first(*nodes: Node) -> None:
-    await until(lambda: all(seen(node).get("cluster_id") for node in nodes), "each has seen a cluster", 20)
+    await until(lambda: all(seen(node).get("cluster_id") for node in nodes), "each has seen a cluster")
 
 
 def keys_of(etcd: Etcd) -> int:
@@ -153,12 +153,12 @@ def test_a_failover_to_another_cluster_takes_and_releases_nothing_there(known):
             assert (status, "(other_cluster)" in said) == (0, True), said
             first.doubles.logind.end_delay()
             await first.rebooted()
-            await first.says(WAITS, limit=30)
+            await first.says(WAITS)
             assert first.claim is not None, "its slot is released in its own cluster, or not at all"
             assert (first.reboots, second.reboots) == (1, 0)
             assert keys_of(known.second) == 0
         await known.site.is_free(30)
-        await second.rebooted(limit=30)
+        await second.rebooted()
         assert first.claim is None
 
     known.play(story)
@@ -179,7 +179,7 @@ def test_while_both_answer_a_slot_is_released_in_the_own_cluster_and_none_is_tak
         second.need_reboot("4081.2.0")
         await second.says(f"{WAITS}: the etcd endpoints belong to different clusters")
         assert known.names_both(second.said), second.said
-        await until(lambda: "other_cluster" in known.site.node_record(second), "it shows that to its group", 30)
+        await until(lambda: "other_cluster" in known.site.node_record(second), "it shows that to its group")
         status, said = await second.tool("nodes")
         assert (status, known.names_both(said)) == (1, True), "the tool refuses, where the endpoints disagree"
         assert (second.reboots, keys_of(known.second)) == (0, 0)
@@ -230,11 +230,11 @@ def test_a_cluster_made_anew_from_a_backup_counts_after_the_resume_that_names_it
         await first.says(WAITS)
         status, said = await first.tool(*command_in(first.said), "--reason", "the disks were lost")
         assert (status, f"etcd cluster {after} takes the place of {before}" in said) == (0, True), said
-        await first.says(f"cluster {after} counts from now on instead of {before}", limit=40)
+        await first.says(f"cluster {after} counts from now on instead of {before}")
         await first.rebooted()
         second.need_reboot("4081.3.0")
         await second.start_daemon()
-        await second.rebooted(limit=40)
+        await second.rebooted()
         status, said = await second.tool("history", "--json")
         assert f"etcd cluster {after} takes the place of {before}" in said
         status, said = await second.tool("resume")
@@ -299,14 +299,14 @@ def test_a_fleet_moves_to_another_cluster_in_the_order_of_the_documentation(clus
         status, said = await second.tool("resume", "--replaces", before)
         assert status == 0, said
         for node in (first, second):
-            await node.says(f"instead of {before}", limit=40)
+            await node.says(f"instead of {before}")
         assert (first.reboots, second.reboots) == (0, 0)
         status, said = await first.tool("thaw")
         assert status == 0, said
         clusters.kill(clusters.first)
-        await first.rebooted(limit=40)
-        await second.rebooted(limit=40)
-        await until(lambda: not clusters.elsewhere.holders, "the slot is given back in the new cluster", 30)
+        await first.rebooted()
+        await second.rebooted()
+        await until(lambda: not clusters.elsewhere.holders, "the slot is given back in the new cluster")
 
     clusters.site.endpoints = list(clusters.first.endpoints)
     clusters.play(story)

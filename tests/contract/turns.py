@@ -53,7 +53,7 @@ async def insist(act: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(0.01)
 
 
-async def turn(lock: QueuedLock, mine: Claim, limit: float = 20.0, together: asyncio.Barrier | None = None) -> None:
+async def turn(lock: QueuedLock, mine: Claim, limit: float = 45.0, together: asyncio.Barrier | None = None) -> None:
     """Take the slot, pass the point of no return, and give it back; `together`: once others have theirs too."""
     async with asyncio.timeout(limit):
         while not isinstance(await insist(lambda: lock.take(mine)), Granted):

@@ -23,7 +23,7 @@ from tests.harness.engine import IDLE, NEED_REBOOT, Engine
 from tests.harness.logind import LogindAndSystemd, Machine
 from tests.harness.waiting import until
 
-STOP_LIMIT = 10.0
+STOP_LIMIT = 30.0
 BIN = Path(sys.executable).parent
 
 
@@ -144,7 +144,7 @@ class Node:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
-    async def ended(self, limit: float = 20.0) -> int:
+    async def ended(self, limit: float = 45.0) -> int:
         """Wait for the daemon's end, and give its exit status."""
         assert self._daemon is not None
         try:
@@ -152,14 +152,14 @@ class Node:
         except TimeoutError:
             raise AssertionError(f"locksmithd of {self.name} did not end within {limit:g} s") from None
 
-    async def says(self, text: str, *, times: int = 1, limit: float = 20.0) -> None:
+    async def says(self, text: str, *, times: int = 1, limit: float = 45.0) -> None:
         """Wait until the log has a text, that many times over."""
         try:
             await until(lambda: self.said.count(text) >= times, f"{self.name} says {text!r}", limit)
         except AssertionError as error:
             raise AssertionError(f"{error}; it said:\n{self.said}") from None
 
-    async def rebooted(self, times: int = 1, *, limit: float = 20.0) -> None:
+    async def rebooted(self, times: int = 1, *, limit: float = 45.0) -> None:
         """Wait until it has rebooted that often and is up again."""
         try:
             await until(lambda: self.reboots >= times, f"{self.name} has rebooted", limit)

@@ -65,7 +65,8 @@ class NotifyServer(FleetLockServer):
             file.chmod(0o600)
             own[name] = {"url-file": str(file), "groups": list(groups)}
         table = {"targets": own, **(notify or {})}
-        super().__init__(etcd, {"default": ANYBODY}, tables={"notify": table, **(tables or {})})
+        metrics = {"metrics-clients": ["127.0.0.1"]}
+        super().__init__(etcd, {"default": ANYBODY}, server=metrics, tables={"notify": table, **(tables or {})})
 
     def command(self, *arguments: str) -> list[str]:
         """Give its command."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def until(holds: Callable[[], object], what: str, limit: float = 15.0) -> None:
+async def until(holds: Callable[[], object], what: str, limit: float = 45.0) -> None:
     """Wait until something holds; after `limit` seconds, fail and say what did not happen."""
     loop = asyncio.get_running_loop()
     ends = loop.time() + limit

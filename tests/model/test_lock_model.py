@@ -3,22 +3,27 @@
 The invariants are those of docs/architecture.md; each rule of the protocol, taken away, breaks one of them.
 """
 
+import os
+
 import pytest
 
 from tests.model.lock import BrokenRuleError, Protocol, explore, must_end, start
+
+WHOLE = "MODEL_FEW" not in os.environ
+"""Else the two largest fleets meet fewer faults: the model changes with its own files, and not with the product."""
 
 
 @pytest.mark.parametrize(
     ("machines", "slots", "faults"),
     [
-        (2, 1, {"crashes": 2, "losses": 2, "acts": 1}),
-        (3, 2, {"crashes": 1, "losses": 1, "acts": 1}),
+        (2, 1, {"crashes": 2, "losses": 2 if WHOLE else 1, "acts": 1}),
+        (3, 2, {"crashes": 1 if WHOLE else 0, "losses": 1, "acts": 1}),
         (2, 1, {"crashes": 1, "losses": 1, "acts": 1, "rollbacks": 2}),
         (2, 1, {"crashes": 1, "losses": 1, "acts": 2, "freezes": True}),
         (2, 2, {"crashes": 1, "losses": 1, "acts": 0, "ahead": True}),
     ],
     ids=[
-        "two machines, one slot, two faults of each kind",
+        "two machines, one slot, more faults",
         "three machines, two slots",
         "older disks",
         "freezes",

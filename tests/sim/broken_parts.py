@@ -38,11 +38,12 @@ from locksmith.lock.unlocking import Frees
 from locksmith.store.cluster import Clusters
 from locksmith.store.protocol import Change, Check, Reading
 from locksmith_strategies.etcd_lock import EtcdLock
+from locksmith_strategies.server import Server
 from tests.sim.daemon import Parts
 from tests.sim.machine import SimJournal, SimSeen
 from tests.sim.older_records import JournalOfNewNames
 from tests.sim.plan import Calendars, Faults, Plan
-from tests.sim.sim_desk import SimDesk
+from tests.sim.sim_desk import SimDesk, SimMachineDesk
 
 KINDS = {
     "agent": Agent,
@@ -58,6 +59,8 @@ KINDS = {
     "queued": QueuedLock,
     "journal": SimJournal,
     "desk": SimDesk,
+    "machine_desk": SimMachineDesk,
+    "server": Server,
 }
 
 
@@ -996,6 +999,8 @@ class Broken:
     """With a line that is left after the take."""
     also: type | None = None
     """Another part that is wrong too, where either alone is made up for by the other."""
+    seed: int = 0
+    """A seed that showed it when it was written: tried first, so that those which show nothing need not be played."""
 
     @property
     def parts(self) -> Parts:
@@ -1015,35 +1020,35 @@ BROKEN = [
     Broken(NoLine, "out of turn"),
     Broken(Jumping, "out of turn", patient),
     Broken(Overwriting, "gave back the slot of", several),
-    Broken(NoMark, "has seen more of the store", restored),
+    Broken(NoMark, "has seen more of the store", restored, seed=12),
     Broken(OnlyTakes, "has seen a semaphore that the store has lost", restored_while_idle),
     Broken(NoHistory, "has seen a semaphore that the store has lost", restored_while_idle),
     Broken(Forgiving, "an answer told it", restored_and_restarted),
     Broken(Astray, "are down at once", astray),
-    Broken(Astray, "wrote to another cluster", alone_astray),
+    Broken(Astray, "wrote to another cluster", alone_astray, seed=5),
     Broken(Helpful, "gave back the slot of"),
     Broken(Blunt, "which is present and not through its reboot", scripted),
     Broken(Bare, "without a record"),
-    Broken(Rude, "undid the manual claim"),
-    Broken(Greedy, "wrote over the manual claim", by_hand),
-    Broken(NoPatience, "before it had rebooted"),
+    Broken(Rude, "undid the manual claim", seed=3),
+    Broken(Greedy, "wrote over the manual claim", by_hand, seed=5),
+    Broken(NoPatience, "before it had rebooted", seed=11),
     Broken(NoSettling, "before it had rebooted"),
-    Broken(NoCheckup, "before it was healthy"),
+    Broken(NoCheckup, "before it was healthy", seed=17),
     Broken(NoFinish, "before its hooks had brought it back"),
     Broken(NoOlderJournals, "its disk was rolled back", old_disks),
     Broken(Quiet, "does not tell its group", without_a_bus),
     Broken(JournalOfNewNames, "and not why", upgraded_while_sick),
     Broken(Stubborn, "does not tell its group", full_disks),
     # The order to reboot
-    Broken(DryRunReboots, "reboots in a dry run"),
-    Broken(RehearsesInEarnest, "drains itself in a dry run", drained),
-    Broken(NoLastLook, "nothing wants it to"),
+    Broken(DryRunReboots, "reboots in a dry run", seed=11),
+    Broken(RehearsesInEarnest, "drains itself in a dry run", drained, seed=5),
+    Broken(NoLastLook, "nothing wants it to", seed=2),
     Broken(NoLookAfterTheCommit, "nothing wants it to", must_release),
     Broken(Amnesia, "reboots once more", rolled_back, also=NoGroupMemory),
     Broken(NoGroupMemory, "reboots once more", old_disks),
     Broken(ShortMemory, "reboots again for what", insatiable, also=NoGroupMemory),
     Broken(Tireless, "more often in a day", insatiable, also=NoGroupMemory),
-    Broken(NoGroupMemory, "more often in a day", insatiable_without_disks),
+    Broken(NoGroupMemory, "more often in a day", insatiable_without_disks, seed=23),
     Broken(NoOrphans, "has forgotten its claim", lost_disks),
     Broken(NoWindow, "outside its window"),
     Broken(NoLastWindow, "outside its window"),
@@ -1054,7 +1059,7 @@ BROKEN = [
     Broken(LateAtTheLastMoment, "long after its commit", stalling),
     Broken(NoGates, "its shutdown is blocked"),
     Broken(NoHooks, "is not drained"),
-    Broken(Unadmitted, "the group is frozen"),
+    Broken(Unadmitted, "the group is frozen", seed=13),
     Broken(Untouched, "the group is frozen", slow),
     Broken(Trusting, "takes a slot although the group is frozen", often_frozen),
     Broken(Unadmitted, "the group is halted"),
@@ -1063,7 +1068,7 @@ BROKEN = [
     Broken(Impatient, "are down at once", crowded),
     Broken(Hasty, "past its point of no return"),
     # What has to come to its end
-    Broken(Obliging, "for longer than its users may", sociable),
+    Broken(Obliging, "for longer than its users may", sociable, seed=3),
     Broken(Refusing, "still waits", crowded),
     Broken(Clinging, "still has a claim", crowded),
     Broken(NoMemory, "still held"),

@@ -28,8 +28,8 @@ from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.client_rules import ClientRules, queued_as
 from tests.sim.daemon import GROUP, SESSIONS
-from tests.sim.machine import DAEMON, SimMachine, SimSeen
-from tests.sim.network import QUEUE, Answer, SimServer, StoreBefore
+from tests.sim.machine import DAEMON, SimMachine
+from tests.sim.network import QUEUE, TIME, Answer, SimServer, StoreBefore
 from tests.sim.plan import STORMY
 from tests.sim.story import Story
 
@@ -139,8 +139,14 @@ class Rules:
     """How many reboots triggers may cause (0: any number)."""
     desks: ClientRules | None = None
     """The rules for FleetLock clients and their servers, where there are any."""
+    known_ended: dict[str, None] = field(default_factory=dict)
+    """The nonces of claims of which their machines know that they have ended: a server said so."""
     elsewhere: dict[str, None] = field(default_factory=dict)
     """Who has written to another cluster than the fleet's; judged at the end, as more may follow from it."""
+
+    def ended_by(self, _machine: str, nonce: str) -> None:
+        """Take note that a machine was told by a server that its claim has ended."""
+        self.known_ended[nonce] = None
 
     def wrote_elsewhere(self, author: str, _before: StoreBefore) -> None:
         """Take note of a write to another cluster."""
@@ -161,6 +167,8 @@ class Rules:
                 self._judge_words(author, key)
                 self._judge_end(author, key)
         self._note_who_left_the_queue(before.gone())
+        if self.calm and author == TIME:
+            self._judge_waiting(before.gone())
         self._note_who_was_overtaken(before)
         if WINDOWS in before.found or not self.sets:
             self._note_windows()
@@ -229,6 +237,9 @@ class Rules:
                 self._note_commit(author, _record(self.server, holder))
 
     def _took(self, author: str, holder: str, before: StoreBefore) -> None:
+        record = _record(self.server, holder)
+        if record is not None and record.nonce in self.known_ended:
+            self.story.breaks(f"a slot is taken for {holder}, which has ended that claim")
         if holder == author:
             self.unlocked.pop(holder, None)
             if author in self.machines:
@@ -260,7 +271,7 @@ class Rules:
             self.left_queue[name] = now
             if machine.was_behind:
                 continue  # it may take an old `resume` for one that came after
-            seen = SimSeen(machine.disk, machine.clock)
+            seen = machine.noted()
             self.knew[name] = max(self.knew.get(name, 0), seen.revision)
             for version, run in ((seen.version, None), (machine.saw, machine.runs)):
                 if version > revision and name not in self.lost:
@@ -395,6 +406,13 @@ class Rules:
         for key in gone:
             if key.startswith(QUEUE):
                 self.left_queue[places.name_in(key)] = asyncio.get_running_loop().time()
+
+    def _judge_waiting(self, gone: Sequence[str]) -> None:
+        """Judge whether a place expires while its machine waits, on a day on which nothing keeps it from asking."""
+        for key in gone:
+            machine = self.machines.get(places.name_in(key)) if key.startswith(QUEUE) else None
+            if machine is not None and machine.on and machine.claims:
+                self.story.breaks(f"the place of {machine.name} expires while it waits")
 
     def _note_who_was_overtaken(self, before: StoreBefore) -> None:
         """Take note of each place after a new one, whose number is older: the machine there does not see it at once."""

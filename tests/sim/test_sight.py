@@ -11,7 +11,8 @@ import pytest
 
 from tests.sim import client_rules, desks, rules
 from tests.sim.broken_desks import BROKEN_DESKS
-from tests.sim.broken_parts import BROKEN, NoTake
+from tests.sim.broken_parts import BROKEN, Broken, NoTake
+from tests.sim.broken_servers import BROKEN_SERVERS
 from tests.sim.daemon import Parts
 from tests.sim.fleet import Simulation, simulate
 from tests.sim.plan import plan
@@ -24,15 +25,22 @@ FEW = 8
 """Machines; the crowds among the seeds take long, and show no more."""
 
 
-ALL = [*BROKEN, *BROKEN_DESKS]
-TRIED = ALL[:: int(os.environ.get("SIM_PARTS", "1"))]
-"""Every part, or every second one (2)."""
+ALL = [*BROKEN, *BROKEN_DESKS, *BROKEN_SERVERS]
+EACH = int(os.environ.get("SIM_PARTS", "1"))
+"""Every part, or of those that break the same rule the first, and then every second one (2)."""
 
 
-@pytest.mark.parametrize("broken", TRIED, ids=lambda broken: f"{broken.part.__name__}: {broken.rule}")
+def tried() -> list[Broken]:
+    of_rule: dict[str, list[Broken]] = {}
+    for broken in ALL:
+        of_rule.setdefault(broken.rule, []).append(broken)
+    return [broken for parts in of_rule.values() for broken in parts[::EACH]]
+
+
+@pytest.mark.parametrize("broken", tried(), ids=lambda broken: f"{broken.part.__name__}: {broken.rule}")
 def test_a_broken_part_is_noticed(broken):
     noticed = []
-    for drawn in map(plan, SEEDS):
+    for drawn in map(plan, dict.fromkeys([broken.seed, *SEEDS])):
         if drawn.machines > FEW:
             continue
         try:

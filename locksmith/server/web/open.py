@@ -53,7 +53,7 @@ class Web:
         site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
         orders = OrderPages(site, store, read_hostname(paths))
         api = Api(self._fleet, people, served, halt_after)
-        metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more)
+        metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more=more)
         pages = (*site.routes(), *orders.routes(), *Pictures(site).routes())
         self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
         self.counted = metrics.counted

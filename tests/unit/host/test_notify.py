@@ -44,7 +44,7 @@ def test_a_queue_that_is_full_is_not_waited_for_long(systemd):
             other.sendto(b"noise", listener.getsockname())
     began = time.monotonic()
     Notifier(name).watchdog()
-    assert time.monotonic() - began < 2 * SEND_LIMIT
+    assert time.monotonic() - began < 10 * SEND_LIMIT
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ async def test_a_refused_body_that_was_read_ends_its_answer_and_no_connection(de
         begun = time.monotonic()
         assert (await answer(reader))[0] == 400
         assert await reader.read() == b""
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - begun < 4
         writer.close()
 
 
@@ -323,7 +323,7 @@ async def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle(desk):
         await until(lambda: desk.calls, "the call is under way")
         begun = time.monotonic()
         await site.door.close(5)
-        assert 0.1 < time.monotonic() - begun < 2
+        assert 0.1 < time.monotonic() - begun < 4
         assert await answer(reader) == (200, {})
         assert await reader.read() == b""
         assert await idle.read() == b""

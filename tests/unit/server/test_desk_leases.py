@@ -79,3 +79,20 @@ def test_a_client_queued_in_a_copied_keyspace_keeps_its_place(store):
         assert await fleet.desk().pre_reboot(G, "c3") is None
 
     play(story, store)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_steady_state_removes_a_place_that_has_lost_its_lease(store):
+    """Else its client is told that it has nothing, and its place stands first for as long as nobody else waits."""
+
+    async def story(fleet):
+        assert await fleet.desk().pre_reboot(G, "c1") is None
+        assert (await fleet.desk().pre_reboot(G, "c2")) is not None
+        fleet.server._deadlines.clear()
+        fleet.server._entries = {key: replace(entry, lease=0) for key, entry in fleet.server._entries.items()}
+        assert await fleet.desk().steady_state(G, "c2") is None
+        ticket = keys.ticket_key(G, "fleetlock:c2")
+        assert fleet.server.list(keys.waiters_prefix(G), 0, None).entries == ()
+        assert fleet.server.read(ticket).entry is None
+
+    play(story, store)

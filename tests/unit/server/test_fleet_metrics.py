@@ -10,6 +10,7 @@ from locksmith.errors import StoreUnavailableError
 from locksmith.lock.records import states
 from locksmith.lock.records.order import Order
 from locksmith.server.figures import NO_FIGURES, Figures
+from locksmith.server.notify import NoticeCounts
 from locksmith.server.refusal import RefusalKind
 from tests.builders.api_site import NOW, G, api_site
 from tests.builders.claims import claim
@@ -105,6 +106,16 @@ async def test_calls_are_counted_by_the_kind_of_their_answers():
     }
     assert len(calls) == 2 * (len(RefusalKind) + 1)
     assert before.keys() == after.keys()
+
+
+async def test_the_metric_of_another_part_is_with_them():
+    counts = NoticeCounts(["ops"])
+    counts.count("ops", "sent")
+    async with api_site(more=(counts,)) as site:
+        found = await scraped(site)
+        assert found == await scraped(site)
+    assert found["locksmith_server_notices_total", "ops", "sent"] == 1
+    assert found["locksmith_server_notices_total", "ops", "given_up"] == 0
 
 
 async def test_openmetrics_is_given_where_it_is_accepted():
