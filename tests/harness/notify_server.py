@@ -18,7 +18,7 @@ import os, signal
 from locksmith.fleet import notices
 from locksmith.server import delivery, notify, outbox
 from datetime import timedelta
-notify.PERIOD = 0.2
+notify.PERIOD = 0.5
 notify.GROUPS_PERIOD = 0.5
 notify.BACKOFF = (2.0,) * 4
 notify.CLAIM_TTL = outbox.CLAIM_TTL = CLAIM
