@@ -66,7 +66,9 @@ class NotifyServer(FleetLockServer):
             own[name] = {"url-file": str(file), "groups": list(groups)}
         table = {"targets": own, **(notify or {})}
         metrics = {"metrics-clients": ["127.0.0.1"]}
-        super().__init__(etcd, {"default": ANYBODY}, server=metrics, tables={"notify": table, **(tables or {})})
+        super().__init__(
+            etcd, dict.fromkeys(groups, ANYBODY), server=metrics, tables={"notify": table, **(tables or {})}
+        )
 
     def command(self, *arguments: str) -> list[str]:
         """Give its command."""
