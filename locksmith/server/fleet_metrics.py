@@ -3,12 +3,13 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -47,7 +48,10 @@ _METRICS: Final = Endpoint("/metrics", "", "")
 
 
 class MetricsPage:
-    """The metrics. Who asks from one of `clients` gets those of all groups; else a credential is needed to read."""
+    """The metrics. Who asks from one of `clients` gets those of all groups; else a credential is needed to read.
+
+    `more` are further metrics.
+    """
 
     def __init__(
         self,
@@ -56,10 +60,12 @@ class MetricsPage:
         clients: Collection[Network] = (),
         served: Collection[str] = (),
         halt_after: HaltAfter = FIRST,
+        *,
+        more: Sequence[Collector] = (),
     ) -> None:
         self._fleet, self._who, self._clients = fleet, who, clients
         self._groups = Groups(fleet, served)
-        self._halt_after = halt_after
+        self._halt_after, self._more = halt_after, more
         self._machine_calls = Counter(
             dict.fromkeys(((call, result) for call in MACHINE_CALLS for result in RESULTS), 0)
         )
@@ -106,6 +112,8 @@ class MetricsPage:
         registry.register(
             Figures({name: self._figures(name, one) for name, one in sights.items()}, self._calls, self._machine_calls)
         )
+        for one in self._more:
+            registry.register(one)
         return Response(write(registry), 200, {**HEADERS, "Content-Type": kind})
 
     def _figures(self, group: str, sight: Sight) -> GroupFigures:

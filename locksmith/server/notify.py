@@ -69,7 +69,7 @@ class NoticeCounts(Collector):
         """Give the metric."""
         family = CounterMetricFamily(
             "locksmith_server_notices",
-            "Notices that this server has sent, failed to send, or gave up, by their target.",
+            "Notices that this server has sent or failed to send, or will not try again, by their target.",
             labels=["target", "outcome"],
         )
         for labels, number in self._counts.items():
@@ -279,11 +279,15 @@ async def _until(stopping: asyncio.Event, limit: float) -> None:
 
 
 @asynccontextmanager
-async def notifying(config: Config, paths: Paths) -> AsyncIterator[NoticeCounts]:
-    """Run the notifications meanwhile, if there is a target; give their metric. `MissingLibraryError`: no apprise."""
-    counts = NoticeCounts(config.notify.targets)
+async def notifying(
+    config: Config, paths: Paths, counts: NoticeCounts, reads: Callable[[str], Store] | None = None
+) -> AsyncIterator[None]:
+    """Run the notifications meanwhile, if there is a target. `MissingLibraryError`: they need apprise.
+
+    `reads` gives where a group is read: a mirror may lag (None: in the store itself).
+    """
     if not config.notify.targets:
-        yield counts
+        yield
         return
     refuse_missing_library()
     # A store of its own: what hangs here must hold up no client.
@@ -294,11 +298,12 @@ async def notifying(config: Config, paths: Paths) -> AsyncIterator[NoticeCounts]
         server=f"{read_hostname(paths)} ({os.getpid()})",
         clock=local_clock(),
         counts=counts,
+        view=(lambda group: read_group(reads(group), group)) if reads else None,
     )
     running = asyncio.ensure_future(notifications.run())
     checking = asyncio.ensure_future(_check(config))
     try:
-        yield counts
+        yield
     finally:
         notifications.stop()
         checking.cancel()

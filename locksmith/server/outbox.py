@@ -90,7 +90,7 @@ class Outbox:
     async def note(self, claim: Entry, state: str, tries: int, now: datetime, ttl: float) -> bool:
         """Write over a claim how it ended; False: the claim had ended before, and another server may have sent.
 
-        A message cannot be taken back, so this is tried again while the claim lasts. Then the error is the store's.
+        A message that was sent stays sent, so this is tried again while the claim lasts. Then the error is the store's.
         """
         value, loop = self._value(state, tries, now), asyncio.get_running_loop()
         ends = loop.time() + CLAIM_TTL

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from prometheus_client.registry import Collector
+
 from locksmith.config.model import Config
 from locksmith.fleet.group import GroupView
 from locksmith.host.clock import local_clock
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Web:
-    """The page of a server. `people` is who may see it; `reads` gives where a group is read (None: in the store)."""
+    """The page of a server. `people` is who may see it; `reads` gives where a group is read (None: in the store).
+
+    `more` are further metrics.
+    """
 
     def __init__(
         self,
@@ -35,6 +40,7 @@ class Web:
         *,
         people: People | None = None,
         reads: Callable[[str], Store] | None = None,
+        more: Sequence[Collector] = (),
     ) -> None:
         clock, halt_after = local_clock(), config.halt.after
 
@@ -47,7 +53,7 @@ class Web:
         site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
         orders = OrderPages(site, store, read_hostname(paths))
         api = Api(self._fleet, people, served, halt_after)
-        metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after)
+        metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more=more)
         pages = (*site.routes(), *orders.routes(), *Pictures(site).routes())
         self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
         self.counted, self.counting = metrics.counted, metrics.counting

@@ -46,7 +46,7 @@ STOP_LIMIT: Final = 8.0
 async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
-    from locksmith.server.notify import notifying  # noqa: PLC0415 - the same
+    from locksmith.server.notify import NoticeCounts, notifying  # noqa: PLC0415 - the same
     from locksmith.server.pages import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
@@ -55,7 +55,8 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     people = Credentials(store)
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
-    web = Web(config, paths, store, people=people, reads=hub.page_reads)
+    counts = NoticeCounts(config.notify.targets)
+    web = Web(config, paths, store, people=people, reads=hub.page_reads, more=(counts,))
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
@@ -63,7 +64,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     try:
         desk = Desk(config, paths)
         hub.start()
-        async with notifying(config, paths):
+        async with notifying(config, paths, counts, hub.page_reads):
             await serve(
                 desk,
                 config.server,

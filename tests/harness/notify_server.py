@@ -18,7 +18,7 @@ import os, signal
 from locksmith.fleet import notices
 from locksmith.server import delivery, notify, outbox
 from datetime import timedelta
-notify.PERIOD = 0.2
+notify.PERIOD = 0.5
 notify.GROUPS_PERIOD = 0.5
 notify.BACKOFF = (2.0,) * 4
 notify.CLAIM_TTL = outbox.CLAIM_TTL = CLAIM
@@ -65,7 +65,10 @@ class NotifyServer(FleetLockServer):
             file.chmod(0o600)
             own[name] = {"url-file": str(file), "groups": list(groups)}
         table = {"targets": own, **(notify or {})}
-        super().__init__(etcd, {"default": ANYBODY}, tables={"notify": table, **(tables or {})})
+        metrics = {"metrics-clients": ["127.0.0.1"]}
+        super().__init__(
+            etcd, dict.fromkeys(groups, ANYBODY), server=metrics, tables={"notify": table, **(tables or {})}
+        )
 
     def command(self, *arguments: str) -> list[str]:
         """Give its command."""

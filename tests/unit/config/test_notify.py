@@ -47,6 +47,7 @@ class Site:
 
     def problem(self, text: str) -> str:
         self.write(f"{SERVED}{text}")
+        found: str
         _, [found] = self.load()
         with pytest.raises(UsageError):
             load_notify(self.paths, self.environ)

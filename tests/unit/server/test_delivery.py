@@ -6,6 +6,7 @@ import re
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_a_template_of_an_event_takes_the_place_of_the_common_one(target):
     assert (frozen["title"], frozen["message"]) == ("[the default group] 1", LOST.sentence)
 
 
-def _fields(told: Notice) -> dict:
+def _fields(told: Notice) -> dict[str, Any]:
     return {name: getattr(told, name) for name in Notice.__dataclass_fields__}
 
 

@@ -14,6 +14,7 @@ from locksmith.lock.records import states
 from locksmith.lock.records.order import Order
 from locksmith.server.figures import NO_FIGURES, Figures
 from locksmith.server.fleet_metrics import MetricsPage
+from locksmith.server.notify import NoticeCounts
 from locksmith.server.refusal import RefusalKind
 from locksmith.server.web.fleet import Sight
 from tests.builders.api_site import NOW, ByToken, G, api_site
@@ -135,6 +136,20 @@ class Nothing:
 
     async def see(self, _group):
         return Sight()
+
+
+async def test_the_metric_of_another_part_is_with_them():
+    counts = NoticeCounts(["ops"])
+    counts.count("ops", "sent")
+    async with api_site(more=(counts,)) as site:
+        found = await scraped(site)
+        assert found == await scraped(site)
+    notices = {frozenset(labels): found[name, *labels] for name, *labels in found if name.endswith("notices_total")}
+    assert notices == {
+        frozenset({"ops", "sent"}): 1,
+        frozenset({"ops", "failed"}): 0,
+        frozenset({"ops", "given_up"}): 0,
+    }
 
 
 async def test_openmetrics_is_given_where_it_is_accepted():

@@ -146,7 +146,7 @@ def test_a_target_that_refuses_is_tried_again_and_then_given_up_alone(caplog, mo
             await asyncio.sleep(sum(backoff) * 2 + 100)
             fleet.refuses = set()
             await asyncio.sleep(sum(backoff))
-            counted = Counter()
+            counted: Counter[tuple[str, str]] = Counter()
             for server in servers:
                 counted.update(server._posts[0]._counts._counts)
             await fleet.orders.thaw()
@@ -249,7 +249,9 @@ def test_a_ledger_that_cannot_be_read_is_logged_and_holds_up_no_other_group(capl
         async with fleet.running():
             await asyncio.sleep(100)
         assert fleet.events == ["frozen"]
-        assert (await fleet.store().get(keys.ledger_key("broken"))).entry.value == b"{}x"
+        entry = (await fleet.store().get(keys.ledger_key("broken"))).entry
+        assert entry is not None
+        assert entry.value == b"{}x"
 
     run(story)
     assert "what is new of group broken cannot be told now" in caplog.text
