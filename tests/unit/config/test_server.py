@@ -81,6 +81,121 @@ def test_a_drop_in_replaces_a_group_by_its_name(paths):
 
 
 @pytest.mark.parametrize(
+    "rule", ["password-file = '/etc/secret'", "certificates = true", 'window-sets = ["nights"]', ANY]
+)
+def test_a_drop_in_that_leaves_a_rule_of_its_group_out_is_refused(paths, rule):
+    """It was to change one rule. Without the others, more clients could reboot, or at more times."""
+    paths.config.write_text(
+        f"[server.groups.b]\nclients = ['10.0.0.0/8']\n{rule}" if rule != ANY else f"[server.groups.b]\n{ANY}"
+    )
+    drop_in = paths.config.with_name("locksmith.toml.d") / "10.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text(
+        "[server.groups.b]\n" + ('clients = ["10.0.0.1"]' if rule != ANY else "password-file = '/etc/other'")
+    )
+    with pytest.raises(UsageError) as caught:
+        load_daemon(paths, {}, {})
+    name = rule.partition(" =")[0]
+    assert f"{drop_in}: server.groups has the group b without {name}, which an earlier file sets" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("groups = 3", "server.groups must be a table of tables, not a whole number"),
+        ("groups = {a = 3}", "server.groups must have a table for 'a', not a whole number"),
+        ("[server.groups.a]", "server.groups has the group 'a' without a rule that says who its clients are"),
+        ("[server.groups.a]\ncertificates = false", "server.groups has the group 'a' without a rule"),
+        ("[server.groups.a]\nclients = []", "server.groups has a.clients, which is empty"),
+        ("[server.groups.a]\npassword-file = ''", "server.groups has a.password-file, which is empty"),
+        (f"[server.groups.'a b']\n{ANY}", "server.groups has the group 'a b', which no FleetLock client can be in"),
+        (f"[server.groups.'']\n{ANY}", "server.groups has the group '', which no FleetLock client can be in"),
+        (f"[server.groups.'..']\n{ANY}", "server.groups has the group '..', which cannot be used"),
+        (f"[server.groups.{'a' * 201}]\n{ANY}", "which no FleetLock client can be in: a name has at most 200"),
+        (f"[server.groups.a]\n{ANY}client = 1", "server.groups has a.client, which is no key of a group: known are"),
+        ("[server.groups.a]\nclients = '10.0.0.0/8'", "has a.clients, which must be a list of strings, not a string"),
+        ("[server.groups.a]\nclients = ['10.1.2.3/8']", "is no range of addresses: did you mean 10.0.0.0/8?"),
+        ("[server.groups.a]\nclients = ['web.example']", "is no range of addresses: write ranges like 10.0.0.0/8"),
+        ("[server.groups.a]\nclients = ['10.0.0.0/33']", "'10.0.0.0/33', which is no range of addresses: write"),
+        (f"[server.groups.a]\n{ANY}limit = '0s'", "has a.limit, which must be longer than 0s and at most 24h"),
+        (f"[server.groups.a]\n{ANY}window-sets = 'n'", "has a.window-sets, which must be a list of strings"),
+        ("[server.groups.a]\ncertificates = 'yes'", "has a.certificates, which must be true or false"),
+        ("[server.groups.a]\npassword-file = 'x'", "has a.password-file, which must be a path from the root on"),
+        ("[server.groups.a]\npassword-file = '/none'", "has a.password-file, which names /none, which cannot be read"),
+        ("[server.groups.a]\ncertificates = true", "has a.certificates, but no server.client-cafile says who signs"),
+        ("prot = 1", "server.prot is not a key of the configuration: did you mean server.port"),
+        ("port = 65536", "server.port must be a whole number from 0 to 65535"),
+        ("address = ''", "server.address must not be empty"),
+        ("certfile = '/x'", "server.certfile is set without server.keyfile: set both or neither"),
+        ("client-cafile = '/x'", "server.client-cafile has no use without TLS"),
+        (f"certfile = '/x'\nkeyfile = '/x'\n[server.groups.a]\n{ANY}", "server.certfile names /x, which cannot"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_the_key_and_the_remedy(paths, text, says):
+    assert says in problems_of(paths, f"[server]\n{text}")[0]
+
+
+def test_a_password_that_others_can_change_is_refused_and_a_short_one_warned_of(paths):
+    secret = paths.config.with_name("token")
+    secret.write_text("short1\n")
+    text = f'[server]\naddress = "0.0.0.0"\n[server.groups.a]\npassword-file = "{secret}"'
+    secret.chmod(0o666)
+    assert "which other users can change" in problems_of(paths, text)[0]
+    secret.chmod(0o600)
+    assert problems_of(paths, text) == []
+    short, plain = load_server(paths, {}, Problems()).cautions
+    assert "the password of the group a has less than 12 characters" in short
+    assert "the passwords of a are sent to 0.0.0.0 without TLS" in plain
+
+
+def test_the_daemon_needs_no_file_of_the_server_and_tells_its_errors(paths):
+    paths.config.write_text("[server.groups.a]\npassword-file = '/none'")
+    assert load_daemon(paths, {}, {}).server.groups["a"].password_file
+    paths.config.write_text("[server.groups.a]\n")
+    with pytest.raises(UsageError, match="without a rule"):
+        load_daemon(paths, {}, {})
+
+
+@pytest.mark.parametrize("text", ["start = '03:00'\nlength = '1h'", "blackouts = ['Fri']", "sets = ['night']"])
+def test_windows_that_bind_no_client_are_warned_of(paths, text):
+    served = f"[server.groups.a]\n{ANY}"
+    paths.config.write_text(f"[window]\n{text}\n{served}")
+    [said] = load_server(paths, {}, Problems()).cautions
+    assert said.startswith("[window] is for this machine's locksmithd alone: the FleetLock clients of a may reboot at ")
+    paths.config.write_text(f"[window]\n{text}\n{served}window-sets = ['night']")
+    assert load_server(paths, {}, Problems()).cautions == ()
+    paths.config.write_text(f"[window]\nzone = 'UTC'\nmin-remaining = '1m'\n{served}")
+    assert load_server(paths, {}, Problems()).cautions == ()
+
+
+def test_a_clock_that_is_not_asked_for_is_warned_of(paths):
+    paths.config.write_text(f"[window]\nrequire-synced-clock = true\n[server.groups.a]\n{ANY}")
+    [said] = load_server(paths, {}, Problems()).cautions
+    assert "does not obey window.require-synced-clock" in said
+
+
+@pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        ("password-file = '/etc/secret'", 'clients = ["10.0.0.1"]'),
+        ("certificates = true", 'clients = ["10.0.0.1"]'),
+        ('window-sets = ["nights"]', 'clients = ["10.0.0.1"]'),
+        ("", "certificates = true"),
+    ],
+)
+def test_a_drop_in_that_leaves_a_rule_of_its_group_out_is_refused(paths, rule, left):
+    """It was to change one rule. Without the others, more clients could reboot, or at more times."""
+    paths.config.write_text(f"[server.groups.b]\nclients = ['10.0.0.0/8']\n{rule}")
+    drop_in = paths.config.with_name("locksmith.toml.d") / "10.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text(f"[server.groups.b]\n{left}")
+    with pytest.raises(UsageError) as caught:
+        load_daemon(paths, {}, {})
+    name = rule.partition(" =")[0] or "clients"
+    assert f"{drop_in}: server.groups has the group b without {name}, which an earlier file sets" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("groups = 3", "server.groups must be a table of tables, not a whole number"),
