@@ -24,6 +24,5 @@ def id_problem(client: str) -> str:
         return "the client's id begins or ends with a space"
     if client.startswith("-"):
         return "the client's id begins with `-`: a hook that names its client to a command would give an option"
-    if not client.isprintable() or len(client.encode()) > LARGEST_ID:
-        return f"an id must be of 1 to {LARGEST_ID} bytes that can be printed"
-    return ""
+    is_taken = client.isprintable() and len(client.encode()) <= LARGEST_ID
+    return "" if is_taken else f"an id must be of 1 to {LARGEST_ID} bytes that can be printed"
