@@ -4,12 +4,14 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from locksmith.config.folders import DROP_INS
-from locksmith.config.keys import FLAGS, KEYS, LENGTH, OLDER, RIVALS, START, STRATEGY, TABLES, Key
+from locksmith.config.keys import FLAGS, KEYS, LENGTH, OLDER, RIVALS, SERVER_GROUPS, START, STRATEGY, TABLES, Key
 from locksmith.config.problems import EVERYTHING, Problems
+from locksmith.config.server_values import refuse_fewer_rules
 from locksmith.config.values import type_name
 from locksmith.errors import HostError, UsageError
 from locksmith.host.layered import Layered
@@ -86,8 +88,18 @@ def from_files(files: Sequence[Layered], problems: Problems) -> Settings:
         if not found.by_name and file.path.parent.name != DROP_INS:
             # An editor or a full disk may have emptied the file: a lock must not become the default, `reboot`, by that.
             found = _settings([Setting(STRATEGY, "off", f"{file.path}, {NO_KEY}")])
+        problems.attempt(partial(_refuse_fewer_rules, settings, found), None)
         settings = settings.under(found)
     return settings
+
+
+def _refuse_fewer_rules(earlier: Settings, later: Settings) -> None:
+    before, after = earlier.of(SERVER_GROUPS), later.of(SERVER_GROUPS)
+    if before and after:
+        try:
+            refuse_fewer_rules(before.value, after.value)
+        except ValueError as error:
+            raise after.refusal(str(error)) from None
 
 
 def from_environment(environ: Mapping[str, str], variables: Mapping[str, Key[Any]], problems: Problems) -> Settings:

@@ -22,6 +22,7 @@ def id_problem(client: str) -> str:
         return "the client's id has control characters, or others that cannot be shown, in it"
     if client != client.strip():
         return "the client's id begins or ends with a space"
-    if not client.isprintable() or len(client.encode()) > LARGEST_ID:
-        return f"an id must be of 1 to {LARGEST_ID} bytes that can be printed"
-    return ""
+    if client.startswith("-"):
+        return "the client's id begins with `-`: a hook that names its client to a command would give an option"
+    is_taken = client.isprintable() and len(client.encode()) <= LARGEST_ID
+    return "" if is_taken else f"an id must be of 1 to {LARGEST_ID} bytes that can be printed"

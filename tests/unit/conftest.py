@@ -6,6 +6,8 @@ from random import Random
 import pytest
 from hypothesis import HealthCheck, settings
 
+from locksmith.util import secret
+
 # A busy machine makes no property false: no example has a time limit of its own.
 settings.register_profile("locksmith", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 # For `make mutants`: the same few examples each time, as each mutant meets them anew.
@@ -29,3 +31,9 @@ def _same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
         seeded(self, next(seeds) if is_products else x)
 
     monkeypatch.setattr(Random, "__init__", drawn)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget after a test which secrets it has read: a drawn password may be a word of what the next test is told."""
+    monkeypatch.setattr(secret, "_KNOWN", secret._Known())

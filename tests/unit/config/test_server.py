@@ -84,6 +84,27 @@ def test_a_drop_in_replaces_a_group_by_its_name(paths):
 
 
 @pytest.mark.parametrize(
+    ("rule", "left"),
+    [
+        ("password-file = '/etc/secret'", 'clients = ["10.0.0.1"]'),
+        ("certificates = true", 'clients = ["10.0.0.1"]'),
+        ('window-sets = ["nights"]', 'clients = ["10.0.0.1"]'),
+        ("", "certificates = true"),
+    ],
+)
+def test_a_drop_in_that_leaves_a_rule_of_its_group_out_is_refused(paths, rule, left):
+    """It was to change one rule. Without the others, more clients could reboot, or at more times."""
+    paths.config.write_text(f"[server.groups.b]\nclients = ['10.0.0.0/8']\n{rule}")
+    drop_in = paths.config.with_name("locksmith.toml.d") / "10.toml"
+    drop_in.parent.mkdir()
+    drop_in.write_text(f"[server.groups.b]\n{left}")
+    with pytest.raises(UsageError) as caught:
+        load_daemon(paths, {}, {})
+    name = rule.partition(" =")[0] or "clients"
+    assert f"{drop_in}: server.groups has the group b without {name}, which an earlier file sets" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("groups = 3", "server.groups must be a table of tables, not a whole number"),

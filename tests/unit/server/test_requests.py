@@ -79,6 +79,8 @@ def test_an_id_may_be_any_text_that_can_be_shown(client):
         (body(id="a\u2028b", group="a"), "has control characters"),
         (b'{"client_params": {"id": "\\ud800", "group": "a"}}', "has control characters"),
         (body(id=" a", group="a"), "begins or ends with a space"),
+        (body(id="--all", group="a"), "the client's id begins with `-`"),
+        (body(id="-", group="a"), "the client's id begins with `-`"),
         (body(id="a" * 256, group="a"), "has 256 characters, and at most 255 are taken"),
         (body(id="a", group=""), "the name of the group cannot be one: it has"),
         (body(id="a", group="a b"), "the name of the group cannot be one"),
