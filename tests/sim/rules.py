@@ -285,7 +285,10 @@ class Rules:
     def is_back(self) -> None:
         """Take note of what the backup says. Its orders may be over by their own word: machines have seen them."""
         self._note_windows()
-        self.ends.update(dict.fromkeys((FREEZE, SPACING), float("-inf")))
+        for key in (FREEZE, SPACING):
+            raw = self.server.value(key)
+            for_ever = raw is not None and order_record.decode(raw, key, "freeze").lasts is None
+            self.ends[key] = float("inf") if for_ever else float("-inf")
         for machine in self.machines.values():
             machine.forget_reboots()  # where its disk goes back as well, no memory of its reboots is left
         self.halted, self.version = {}, self.server.read(KEY).version
@@ -566,8 +569,9 @@ class Rules:
         return now < machine.no_bus_until
 
     def freeze_stands(self) -> bool:
-        """Tell whether the group is frozen, by the store."""
-        return self.server.read(keys.freeze_key(GROUP)).entry is not None
+        """Tell whether the group is frozen, by the store. What is over by its own word may fail to be removed."""
+        over = asyncio.get_running_loop().time() >= self.ends.get(FREEZE, float("inf"))
+        return self.server.value(FREEZE) is not None and not over
 
     def turn(self) -> None:
         """Judge the state of the fleet after a turn."""
