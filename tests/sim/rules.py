@@ -228,9 +228,10 @@ class Rules:
             self.story.tell(author, f"{'takes' if holder in added else 'gives back'} {holder}: {_text(new)}")
         self._note_holders(added, removed)
         for holder in sorted(removed):
-            if self._expires(author, holder):
-                continue
-            if self.desks is None or not self.desks.gave_back(author, holder, _record(before, holder)):
+            judged = self._expires(author, holder) or (
+                self.desks is not None and self.desks.gave_back(author, holder, _record(before, holder))
+            )
+            if not judged:
                 self._gave_back(author, holder, before)
         for holder in sorted(added):
             if self.desks is not None and self.desks.took(author, holder):
