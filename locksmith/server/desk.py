@@ -167,7 +167,7 @@ class Desk:
         return None
 
     async def _closed(self, group: str, *, begun: bool) -> str:
-        """Say why no client may reboot now: by its windows, or because nobody knows what time it is."""
+        """Say why no client may reboot now: by its windows, or because this machine does not know the time."""
         for blocker in await self._synced.check(None) if self._synced is not None else ():
             return f"no window counts on this server: {blocker.text}"
         return await self._windows(group).closed(self._local(), begun=begun)
