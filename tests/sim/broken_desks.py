@@ -276,6 +276,27 @@ class Fresh(SimDesk):
             return replace(cycle, held=held, queued=queued)
 
 
+class Punctual(RebootLock):
+    """Takes the slot of who is lost when its record is old by the clock."""
+
+    def __init__(self, *args, **named) -> None:
+        super().__init__(*args, **named)
+        admission, clock = self._admission, named["clock"]
+
+        def expired(others):
+            limit = timedelta(seconds=admission.rules.expire_after)
+            gone = [one for one in others.claims if one.shows_presence and one.holder not in others.present]
+            return next((one for one in gone if clock() - one.held_since > limit), None)
+
+        admission.expired = expired  # type: ignore[method-assign]
+
+
+class ByTheClock(SimDesk):
+    """Believes its clock."""
+
+    lock = Punctual
+
+
 class Jealous(Queue):
     """Takes a client for gone that has not called for three minutes."""
 
@@ -341,6 +362,12 @@ def left(drawn: Plan) -> Plan:
     return replace(shaped, clients=replace(shaped.clients, unattended=2400.0, poll=300.0))
 
 
+def expiring(drawn: Plan) -> Plan:
+    """What takes clients that never come back, a group that does not halt for them, and clocks that are a day off."""
+    shaped = replace(served(drawn), slots=2, faults=Faults(gone=0.6, days_off=0.5))
+    return replace(shaped, clients=replace(shaped.clients, expire_after=1500.0, unattended=3600.0, poll=300.0))
+
+
 def closing(drawn: Plan) -> Plan:
     """What takes a window that closes."""
     shaped = served(drawn)
@@ -387,6 +414,7 @@ BROKEN_DESKS = [
     Broken(Disobedient, "to reboot although the group is halted", sick),
     Broken(Unhalted, "is lost", left),
     Broken(Unadmitted, "reboots although the client", left),
+    Broken(ByTheClock, "away before its time", expiring),
     Broken(Open, "to reboot outside its window", closing),
     Broken(Absent, "says until when it is to be back", served),
     Broken(Patient, "the group still counts on it", left),

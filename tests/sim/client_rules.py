@@ -69,6 +69,8 @@ class ClientRules:
     hooks: bool = False
     clock: Callable[[str], datetime] = lambda _server: MIDNIGHT
     """The clock of a server."""
+    halts: bool = True
+    """A reboot that goes wrong halts the group."""
     look_holds: float = JUST_NOW
     """Seconds from a look at the windows to a grant, at most."""
     leases_hold: bool = True
@@ -142,7 +144,7 @@ class ClientRules:
             self.story.breaks(f"{server} tells {name} to reboot although the group is frozen")
         if at > self.held.get(name, float("inf")) and rules.server.value(keys.hold_key(GROUP, name)) is not None:
             self.story.breaks(f"{server} tells {name} to reboot although an operator holds it back")
-        if 1 in rules.halted and name not in rules.halted[1]:
+        if self.halts and 1 in rules.halted and name not in rules.halted[1]:
             self.story.breaks(f"{server} tells {name} to reboot although the group is halted")
         if lost := self.lost(at, but=name):
             self.story.breaks(f"{server} tells {name} to reboot although {lost} is lost")
@@ -161,7 +163,7 @@ class ClientRules:
 
     def lost(self, since: float, but: str = "") -> str:
         """Name a client that was lost before that moment, and whose loss no operator has acknowledged."""
-        for name, vanished in self.vanished.items():
+        for name, vanished in self.vanished.items() if self.halts else ():
             if name != but and since - vanished > SLACK and self._is_out(name):
                 return name
         return ""
@@ -212,6 +214,16 @@ class ClientRules:
         if client is not None and client.drained and before is not None:
             self.story.breaks(f"{author} gave back the slot of {holder}, and its hooks have not brought it back")
         return True
+
+    def is_for(self, holder: str) -> bool:
+        """Whether a server works on a call of this client now."""
+        request = ANSWERING.get()
+        return request is not None and request.client == holder
+
+    def expired(self, holder: str) -> None:
+        """Take note that the slot of a client that was lost is another's now."""
+        if (client := self.clients.get(holder)) is not None:
+            client.excused, client.drained, client.ready = True, False, False
 
     def hooks_begin(self, server: str, name: str, *, drain: bool) -> None:
         """Take note that a server's hooks for a client begin."""

@@ -105,6 +105,7 @@ class Process:
     hooks: bool = False
     spacing: float = 0.0
     most_per_day: int = 0
+    expire_after: float = 0.0
     stalls: Random = field(default_factory=Random)
     servers: "Callable[[Process], WayToServers] | None" = None
     """What makes its way to servers; None: it has etcd."""
@@ -321,6 +322,7 @@ class Process:
             rules = GroupRules(
                 self.machine.halt_after,
                 self.spacing,
+                self.expire_after,
                 repeat=Settings().repeat.total_seconds(),
                 max_per_day=self.most_per_day,
             )

@@ -99,7 +99,7 @@ class DeskServer:
 
     def freeze(self, seconds: float) -> None:
         """Stand still, as a virtual machine that is moved: what comes meanwhile lies in its sockets."""
-        self.story.tell(self.name, f"stands still for {seconds:.1f} s")
+        self.story.tell(self.name, f"freezes for {seconds:.1f} s")
         self.frozen_until = asyncio.get_running_loop().time() + seconds
 
     def double(self) -> None:

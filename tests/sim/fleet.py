@@ -100,6 +100,7 @@ class Simulation:
             stepwise=self.plan.stepwise,
             down=self.down,
             most_per_day=self.plan.most_per_day,
+            expire_after=self.plan.clients.expire_after,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         self.server.refused = rules.refused
@@ -245,6 +246,8 @@ class Simulation:
             machine.is_served = self.plan.draw(f"{name} served").random() < self.plan.clients.machines
             if not machine.is_served and self.plan.draw(f"{name} halts").random() < self.plan.faults.loose:
                 machine.halt_after = HaltAfter(3)
+            if self.plan.clients.expire_after:
+                machine.halt_after = HaltAfter(0)
             never = self.plan.draw(f"{name} insatiable")
             if never.random() < self.plan.faults.insatiable:
                 machine.insatiable = never.choice(sorted(INSATIABLE))
@@ -278,6 +281,7 @@ class Simulation:
             hooks=self.plan.hooks,
             spacing=self.plan.spacing,
             most_per_day=self.plan.most_per_day,
+            expire_after=self.plan.clients.expire_after,
             stalls=self.plan.draw(f"{name} stalls {asyncio.get_running_loop().time()}"),
             servers=self._servers_of if machine.is_served else None,
         )

@@ -119,6 +119,8 @@ class Faults:
     server_doubles: int = 0
     """Times at which a server is started beside its own run."""
     server_restarts: int = 0
+    days_off: float = 0.0
+    """How many servers have a clock that is a day off."""
     client_kills: int = 0
     """Times at which a client is killed, and forgets everything."""
     client_power_cuts: int = 0
@@ -161,6 +163,8 @@ class Clients:
     """When they may reboot; None: it is always open."""
     fleet_set: bool = False
     """They go by the set of windows in the store, which the operator changes."""
+    expire_after: float = 0.0
+    """Seconds after which the slot of one that is lost may be taken; then nothing halts the group. 0: never."""
     unattended: float = 0.0
     """Seconds after the storm in which no operator looks at the fleet."""
     machines: float = 0.0

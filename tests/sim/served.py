@@ -59,6 +59,8 @@ class Served:
             name = f"s{number + 1}"
             rng = plan.draw(name)
             self.offsets[name] = timedelta(seconds=rng.uniform(-1, 1) * plan.faults.clocks_off)
+            if plan.draw(f"{name} day").random() < plan.faults.days_off:
+                self.offsets[name] += timedelta(days=rng.choice((-1, 1)))
             self.servers.append(DeskServer(name, rng, self.story, self.faults, self._desk, self.rules, self._routes))
         wire = Wire(self.servers, plan.draw("wire"), self.faults, self.story)
         for number in range(drawn.number):
@@ -70,6 +72,7 @@ class Served:
         rules = self.rules
         rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
         rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
+        rules.halts = not drawn.expire_after
         bad = plan.faults
         if bad == Faults():
             rules.look_holds = IN_CALM
@@ -97,6 +100,7 @@ class Served:
             spacing=self.plan.spacing,
             programs=SimPrograms(run, self.plan.hooks),
             most_per_day=self.plan.most_per_day,
+            expire_after=self.plan.clients.expire_after,
             cluster=CLUSTER,
         )
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 
-from locksmith.config.model import Config, RebootSettings, WindowSettings
+from locksmith.config.model import Config, HaltSettings, RebootSettings, WindowSettings
 from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.host.paths import Paths
 from locksmith.lock.ended import UnlessEnded
@@ -14,6 +14,7 @@ from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.incident import HaltAfter
 from locksmith.server import machine_desk
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.desk import RETRY_LIMIT, Desk
@@ -38,6 +39,7 @@ class Surroundings:
     spacing: float
     programs: HookPrograms
     most_per_day: int = 0
+    expire_after: float = 0.0
     cluster: str = ""
     """The id of the store's cluster."""
 
@@ -47,6 +49,9 @@ class Surroundings:
         return Config(
             window=WindowSettings(known={OWN: self.windows.own}),
             reboot=RebootSettings(spacing=timedelta(seconds=self.spacing), max_per_day=self.most_per_day),
+            halt=HaltSettings(after=HaltAfter(0), expire_after=timedelta(seconds=self.expire_after))
+            if self.expire_after
+            else HaltSettings(),
             server=ServerSettings(groups={self.group: ServedGroup(limit=self.limit, window_sets=names)}),
         )
 

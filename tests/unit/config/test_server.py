@@ -173,12 +173,6 @@ def test_windows_that_bind_no_client_are_warned_of(paths, text):
     assert load_server(paths, {}, Problems()).cautions == ()
 
 
-def test_a_clock_that_is_not_asked_for_is_warned_of(paths):
-    paths.config.write_text(f"[window]\nrequire-synced-clock = true\n[server.groups.a]\n{ANY}")
-    [said] = load_server(paths, {}, Problems()).cautions
-    assert "does not obey window.require-synced-clock" in said
-
-
 @pytest.mark.parametrize("rule", ["password-file = ''", "clients = []"])
 def test_a_rule_that_is_empty_is_refused(paths, rule):
     other = ANY if "clients" not in rule else "password-file = '/x'"
