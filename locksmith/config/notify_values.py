@@ -127,5 +127,5 @@ def _no_text(_text: str) -> Any:
     raise ValueError("is for a file alone")
 
 
-TARGETS: Final = Kind(_targets, _no_text)
+TARGETS: Final[Kind[Mapping[str, Target]]] = Kind(_targets, _no_text)
 TEMPLATES: Final[Kind[Templates]] = Kind(_templates, _no_text)
