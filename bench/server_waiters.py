@@ -115,7 +115,7 @@ class Machine:
 
     async def _ask(self) -> bool:
         await self.call(wire.READ, None, keys=[keys.resume_key(GROUP), keys.semaphore_key(GROUP)])
-        return (await self.call(wire.REQUEST, self.claim))["answer"] == wire.GRANTED
+        return bool((await self.call(wire.REQUEST, self.claim))["answer"] == wire.GRANTED)
 
     async def _wait(self) -> None:
         ends = time.perf_counter() + ASK_AFTER

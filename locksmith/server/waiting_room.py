@@ -36,7 +36,7 @@ class WaitingRoom:
         self._lock_key = keys.semaphore_key(group)
         self._semaphore = Semaphore()
         self._front: frozenset[str] = frozenset()
-        self._waiting: dict[str, asyncio.Future[None]] = {}
+        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
         mirror.on_change(self._changed)
 
     def answer(self, claim: Claim, revision: int) -> Denied | None:
@@ -80,10 +80,7 @@ class WaitingRoom:
         """Wait until it is worth asking for the claim of a place that waits here; False after `limit` seconds."""
         self._called(place)
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        earlier = self._waiting.get(place.key)
-        if earlier is not None and not earlier.done():
-            earlier.set_result(None)  # an earlier call of the same machine
-        self._waiting[place.key] = waiting
+        self._waiting.setdefault(place.key, {})[waiting] = None
         try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(limit):
@@ -91,7 +88,9 @@ class WaitingRoom:
                     return True
             return False
         finally:
-            if self._waiting.get(place.key) is waiting:
+            others = self._waiting[place.key]
+            del others[waiting]
+            if not others:
                 del self._waiting[place.key]
 
     def _position(self, place: Entry) -> QueuePosition:
@@ -113,9 +112,9 @@ class WaitingRoom:
         self._front = frozenset(self._nearest(max(FRONT, self._semaphore.available)))
         replica = self._mirror.replica
         for key in (*self._front, *(key for key in moved if replica.get(key).entry is None)):
-            waiting = self._waiting.get(key)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(None)
+            for waiting in self._waiting.get(key, ()):
+                if not waiting.done():
+                    waiting.set_result(None)
 
     def _nearest(self, wanted: int) -> list[str]:
         """Name the first places that belong to machines."""
