@@ -103,7 +103,7 @@ def timeline(view: GroupView, events: Sequence[Event], begin: datetime, end: dat
 
     `kept_from`: older events are not in `events`, because they have expired or are too many.
     """
-    found = [*_past(events, end), *(_present(one) for one in holder_statuses(view))]
+    found = [*_past(events), *(_present(one) for one in holder_statuses(view))]
     shown = sorted((one for one in found if one.overlaps(begin, end)), key=_order)
     return Timeline(view.group, begin, end, max(begin, kept_from), tuple(shown), _most(shown, begin, end))
 
@@ -114,11 +114,11 @@ def complete_from(events: Sequence[Event], now: datetime, kept: timedelta, most:
     return max(since, events[0].at) if len(events) >= most else since
 
 
-def _past(events: Iterable[Event], end: datetime) -> list[Hold]:
+def _past(events: Iterable[Event]) -> list[Hold]:
     """Give the holds that have ended. A claim has one end, the first: later events are about what followed."""
     found: dict[tuple[str, datetime | None, datetime | None], Hold] = {}
     for event in events:
-        if event.act in _ENDS and event.holder and event.at <= end:
+        if event.act in _ENDS and event.holder:
             found.setdefault((event.holder, event.since, event.taken), _ended(event))
     return list(found.values())
 
@@ -195,8 +195,8 @@ def _most(holds: Iterable[Hold], begin: datetime, end: datetime) -> int:
     """Count the slots that were held at once. A slot that is released and taken in one second is one."""
     steps = []
     for one in holds:
-        steps.append((max(begin, one.earliest or begin), 1))
-        steps.append((min(end, one.end) if one.end else end, -1))
+        stop = min(end, one.end) if one.end else end
+        steps += [(min(stop, max(begin, one.earliest or begin)), 1), (stop, -1)]
     now = most = 0
     for _, step in sorted(steps):
         now += step

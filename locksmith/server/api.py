@@ -93,7 +93,7 @@ class Api:
                 problems.append(f"{name or 'the default group'}: {error}")
                 continue
             newest = max(newest, seen.view.revision)
-            sums.append(self._cached(("sums", name), sight, lambda seen=seen: dump(answers.sums(seen)).encode()))  # type: ignore[misc]
+            sums.append(self._cached(name, ("sums",), sight, lambda seen=seen: dump(answers.sums(seen)).encode()))  # type: ignore[misc]
         if self._groups.problem:
             problems.append(f"the groups are those of an earlier reading: {self._groups.problem}")
         head = dump({"schema": 1, "problems": problems})
@@ -102,29 +102,29 @@ class Api:
     async def _body(
         self, endpoint: Endpoint, sight: Sight, seen: answers.Seen, query: Mapping[str, Any], machine: str
     ) -> bytes:
-        asked = (endpoint.path, seen.view.group, repr(sorted(query.items())))
+        group, asked = seen.view.group, (endpoint.path, repr(sorted(query.items())))
         if endpoint is endpoints.MACHINE:
             return dump(answers.machine(seen, machine, self._clock())).encode()
         if endpoint is endpoints.FORECAST:
             return dump(await self._forecasts.make(seen, query.get("of", endpoints.PENDING))).encode()
         if endpoint is endpoints.MACHINES:
-            if (body := self._kept.find(asked, sight)) is None:
-                body = await self._machines.setdefault(seen.view.group, Machines()).write(seen, query)
-                self._kept.keep(asked, sight, body)
+            if (body := self._kept.find(group, asked, sight)) is None:
+                body = await self._machines.setdefault(group, Machines()).write(seen, query)
+                self._kept.keep(group, asked, sight, body)
             return body
         if endpoint is endpoints.GROUP:
-            return self._cached(asked, sight, lambda: dump(answers.group(seen)).encode())
+            return self._cached(group, asked, sight, lambda: dump(answers.group(seen)).encode())
         if endpoint is endpoints.HISTORY:
-            return self._cached(asked, sight, lambda: dump(answers.history(seen, query)).encode())
+            return self._cached(group, asked, sight, lambda: dump(answers.history(seen, query)).encode())
         try:
-            return self._cached(asked, sight, lambda: dump(answers.timeline_of(seen, query)).encode())
+            return self._cached(group, asked, sight, lambda: dump(answers.timeline_of(seen, query)).encode())
         except ValueError as error:
             raise RefusedError(400, "bad_request", str(error)) from None
 
-    def _cached(self, asked: tuple[str, ...], sight: Sight, make: Callable[[], bytes]) -> bytes:
-        if (body := self._kept.find(asked, sight)) is None:
+    def _cached(self, group: str, asked: tuple[str, ...], sight: Sight, make: Callable[[], bytes]) -> bytes:
+        if (body := self._kept.find(group, asked, sight)) is None:
             body = make()
-            self._kept.keep(asked, sight, body)
+            self._kept.keep(group, asked, sight, body)
         return body
 
     async def _see(self, group: str) -> tuple[Sight, answers.Seen]:

@@ -20,27 +20,30 @@ MOST_KEPT: Final = 1000
 
 @dataclass(slots=True)
 class Kept:
-    """Answers of the last readings, in bytes, by what was asked."""
+    """Answers of the last reading of each group, in bytes, by the group and by what was asked."""
 
-    _of: OrderedDict[tuple[str, ...], tuple[Sight, bytes]] = field(default_factory=OrderedDict)
+    _of: OrderedDict[tuple[str, ...], bytes] = field(default_factory=OrderedDict)
+    _read: dict[str, Sight] = field(default_factory=dict)
     _bytes: int = 0
 
-    def find(self, asked: tuple[str, ...], sight: Sight) -> bytes | None:
+    def find(self, group: str, asked: tuple[str, ...], sight: Sight) -> bytes | None:
         """Give the answer that was made of this reading; None: there is none."""
-        known = self._of.get(asked)
-        return known[1] if known is not None and known[0] is sight else None
+        return self._of.get((group, *asked)) if self._read.get(group) is sight else None
 
-    def keep(self, asked: tuple[str, ...], sight: Sight, body: bytes) -> None:
-        """Keep an answer; the oldest ones go."""
-        self._drop(asked)
-        self._of[asked] = (sight, body)
+    def keep(self, group: str, asked: tuple[str, ...], sight: Sight, body: bytes) -> None:
+        """Keep an answer. Those of earlier readings of the group go, and if there are too many, the oldest."""
+        if self._read.get(group) is not sight:
+            for one in [one for one in self._of if one[0] == group]:
+                self._drop(one)
+            self._read[group] = sight
+        self._drop((group, *asked))
+        self._of[group, *asked] = body
         self._bytes += len(body)
         while self._bytes > KEPT_BYTES or len(self._of) > MOST_KEPT:
             self._drop(next(iter(self._of)))
 
-    def _drop(self, asked: tuple[str, ...]) -> None:
-        if (known := self._of.pop(asked, None)) is not None:
-            self._bytes -= len(known[1])
+    def _drop(self, key: tuple[str, ...]) -> None:
+        self._bytes -= len(self._of.pop(key, b""))
 
 
 class Machines:

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from locksmith import __version__
 from locksmith.daemon.group_sight import UNKNOWN, is_lost
 from locksmith.fleet.holders import HolderKind, holder_statuses
+from locksmith.lock import machine_wire
 from locksmith.lock.records import states
 from locksmith.server.api_answers import Seen
 from locksmith.server.app import GRANTED
@@ -24,7 +25,11 @@ from locksmith.server.refusal import RefusalKind
 CALLS: Final = ("pre-reboot", "steady-state")
 OUTCOMES: Final = (GRANTED, *(kind.value for kind in RefusalKind))
 OTHER: Final = "other"
-"""The state of a machine that has one of another version."""
+"""The state of a machine, or the call, of another version."""
+OK, REFUSED, FAILED = "ok", "refused", "failed"
+RESULTS: Final = (OK, REFUSED, FAILED)
+"""How a call of a machine was answered."""
+MACHINE_CALLS: Final = (*machine_wire.CALLS, OTHER)
 
 _FIGURES: Final[Mapping[str, str]] = {
     "max": "How many slots the group has.",
@@ -42,6 +47,11 @@ _FIGURES: Final[Mapping[str, str]] = {
 }
 
 
+def result_of(status: int) -> str:
+    """Tell from the status of an answer how a call of a machine ended."""
+    return OK if status < 400 else REFUSED if status < 500 else FAILED  # noqa: PLR2004 - HTTP's classes
+
+
 @dataclass(frozen=True, slots=True)
 class GroupFigures:
     """A group in numbers; `at` is when it was read, as a Unix time."""
@@ -54,8 +64,13 @@ class GroupFigures:
 class Figures(Collector):
     """The figures of one scrape."""
 
-    def __init__(self, groups: Mapping[str, GroupFigures], calls: Mapping[tuple[str, str], int]) -> None:
-        self._groups, self._calls = groups, calls
+    def __init__(
+        self,
+        groups: Mapping[str, GroupFigures],
+        calls: Mapping[tuple[str, str], int],
+        machine_calls: Mapping[tuple[str, str], int],
+    ) -> None:
+        self._groups, self._calls, self._machine_calls = groups, calls, machine_calls
 
     def collect(self) -> Iterator[Metric]:
         """Give each metric."""
@@ -81,6 +96,14 @@ class Figures(Collector):
         for (call, kind), number in self._calls.items():
             calls.add_metric([call, kind], number)
         yield calls
+        of_machines = CounterMetricFamily(
+            "locksmith_server_machine_calls",
+            "Calls of daemons without etcd that this server answered, by their result.",
+            labels=["call", "result"],
+        )
+        for (call, result), number in self._machine_calls.items():
+            of_machines.add_metric([call, result], number)
+        yield of_machines
         yield InfoMetricFamily("locksmith_build", "The version of locksmith.", {"version": __version__})
 
 

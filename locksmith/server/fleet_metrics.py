@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +22,18 @@ from locksmith.server.api_answers import Seen
 from locksmith.server.api_endpoints import Endpoint, read_query
 from locksmith.server.api_groups import Groups, Sees, Sight
 from locksmith.server.api_http import HEADERS, RefusedError, refusal, refused_by, reply
-from locksmith.server.figures import CALLS, NO_FIGURES, OUTCOMES, Figures, GroupFigures, figures_of
+from locksmith.server.figures import (
+    CALLS,
+    MACHINE_CALLS,
+    NO_FIGURES,
+    OTHER,
+    OUTCOMES,
+    RESULTS,
+    Figures,
+    GroupFigures,
+    figures_of,
+    result_of,
+)
 from locksmith.server.identity import Identity, Role
 from locksmith.server.permissions import Action, forbidden, may
 from locksmith.server.ports import Identifies
@@ -49,12 +60,29 @@ class MetricsPage:
         self._fleet, self._who, self._clients = fleet, who, clients
         self._groups = Groups(fleet, served)
         self._halt_after = halt_after
+        self._machine_calls = Counter(
+            dict.fromkeys(((call, result) for call in MACHINE_CALLS for result in RESULTS), 0)
+        )
         self._calls = Counter(dict.fromkeys(((call, kind) for call in CALLS for kind in OUTCOMES), 0))
         self._known: dict[str, tuple[GroupView, GroupFigures]] = {}
 
     def counted(self, call: str, kind: str) -> None:
         """Count a call of FleetLock."""
         self._calls[call, kind] += 1
+
+    def counting(self, routes: Iterable[Route]) -> list[Route]:
+        """Give the same routes of machines' calls; each call is counted."""
+        return [Route(one.path, self._counting(one.endpoint), methods=["POST"]) for one in routes]
+
+    def _counting(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def count(request: Request) -> Response:
+            response = await answer(request)
+            call = request.path_params.get("call", "")
+            known = call if call in MACHINE_CALLS else OTHER
+            self._machine_calls[known, result_of(response.status_code)] += 1
+            return response
+
+        return count
 
     def routes(self) -> list[Route]:
         """Give the route."""
@@ -75,7 +103,9 @@ class MetricsPage:
             return refusal(refused.status, refused.kind, str(refused))
         write, kind = choose_encoder(request.headers.get("accept", ""))
         registry = CollectorRegistry()
-        registry.register(Figures({name: self._figures(name, one) for name, one in sights.items()}, self._calls))
+        registry.register(
+            Figures({name: self._figures(name, one) for name, one in sights.items()}, self._calls, self._machine_calls)
+        )
         return Response(write(registry), 200, {**HEADERS, "Content-Type": kind})
 
     def _figures(self, group: str, sight: Sight) -> GroupFigures:

@@ -50,7 +50,7 @@ class Web:
         metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after)
         pages = (*site.routes(), *orders.routes(), *Pictures(site).routes())
         self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
-        self.counted = metrics.counted
+        self.counted, self.counting = metrics.counted, metrics.counting
 
     async def stop(self) -> None:
         """End the streams: they would go on for as long as a browser is there."""

@@ -58,7 +58,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
-    others = [*first, *make_routes(machines, people, config.server.groups), *web.routes]
+    others = [*first, *web.counting(make_routes(machines, people, config.server.groups)), *web.routes]
     try:
         desk = Desk(config, paths)
         hub.start()

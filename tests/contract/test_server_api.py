@@ -144,6 +144,15 @@ def test_without_etcd_what_was_read_is_refused_or_marked():
     assert (before[0], status) == (200, 200)
 
 
+def test_the_calls_of_clients_and_machines_are_counted(fleet, site):
+    site.server.steady_state("c2", fleet.group)
+    allowed = {"Authorization": f"Bearer {site.token}"}  # which is no machine's
+    assert site.server.post(f"/machines/v1/{fleet.group}/hello", b"{}", allowed)[0] == 403
+    lines = site.get("/metrics")[1].decode().splitlines()
+    assert 'locksmith_server_calls_total{call="steady-state",kind="granted"} 1.0' in lines
+    assert 'locksmith_server_machine_calls_total{call="hello",result="refused"} 1.0' in lines
+
+
 @needs_prometheus
 def test_a_real_prometheus_scrapes_the_fleet_with_a_viewers_token_over_tls(wheel_etcd, tmp_path):
     fleet = Fleet(wheel_etcd, 3, f"g-{uuid.uuid4()}")

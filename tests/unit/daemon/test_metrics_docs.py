@@ -70,7 +70,7 @@ def test_the_list_is_what_is_served():
 
 
 def test_the_list_of_the_server_is_what_it_serves():
-    families = list(Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}).collect())
+    families = list(Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect())
     found = []
     for family in families:
         [sample, *_] = family.samples
@@ -81,7 +81,7 @@ def test_the_list_of_the_server_is_what_it_serves():
 
 def test_the_figures_of_a_group_mean_the_same_on_the_server():
     own = {family.name for family in served() if family.name.startswith("locksmith_group_")}
-    assert own <= {family.name for family in Figures({"web": NO_FIGURES}, {}).collect()}
+    assert own <= {family.name for family in Figures({"web": NO_FIGURES}, {}, {}).collect()}
 
 
 def test_every_kind_of_answer_is_documented():
@@ -127,7 +127,7 @@ def test_each_alert_has_its_line_in_the_documentation():
 
 @pytest.mark.slow
 def test_the_alerts_and_examples_ask_for_what_is_served():
-    of_server = Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}).collect()
+    of_server = Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect()
     names = {sample.name for family in [*served(), *of_server] for sample in family.samples}
     recorded = set(re.findall(r"- record: (\S+)", RULES))
     expressions = re.findall(r"^ +(?:expr: (?!\|)|(?! *(?:- |\w+: )) {10,})(.*\blocksmith_.*)", RULES, re.MULTILINE)

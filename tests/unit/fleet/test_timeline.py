@@ -82,6 +82,12 @@ def test_what_ended_before_or_began_after_is_left_out():
     assert found.holds == ()
 
 
+def test_a_hold_that_ended_after_the_span_is_in_it():
+    found = timeline(EMPTY, [ended(begin=-30, end=-10)], AT - 40 * MINUTE, AT - 20 * MINUTE, AT)
+    assert [(one.holder, one.end) for one in found.holds] == [("n1", AT - 10 * MINUTE)]
+    assert found.most == 1
+
+
 def test_clocks_that_differ_make_no_hold_that_ends_before_it_begins():
     [hold] = shown(ended(begin=-10, end=-20)).holds
     assert hold.begin == hold.end

@@ -354,16 +354,27 @@ async def test_a_head_has_no_body():
     assert (head.split()[1], body) == (b"200", b"")
 
 
-async def test_no_more_answers_are_kept_than_there_is_room_for():
+def test_no_more_answers_are_kept_than_there_is_room_for():
     kept, sight = Kept(), Sight()
     for number in range(MOST_KEPT + 5):
-        kept.keep((str(number),), sight, b"{}")
-    assert kept.find(("4",), sight) is None
-    assert kept.find(("5",), sight) == b"{}"
-    assert kept.find(("5",), Sight(number=1)) is None
-    kept.keep(("5",), sight, b"x" * KEPT_BYTES)
-    assert kept.find(("5",), sight)
-    assert kept.find(("6",), sight) is None
+        kept.keep("web", (str(number),), sight, b"{}")
+    assert kept.find("web", ("4",), sight) is None
+    assert kept.find("web", ("5",), sight) == b"{}"
+    assert kept.find("db", ("5",), sight) is None
+    kept.keep("web", ("5",), sight, b"x" * KEPT_BYTES)
+    assert kept.find("web", ("5",), sight)
+    assert kept.find("web", ("6",), sight) is None
+
+
+def test_answers_of_an_earlier_reading_are_forgotten():
+    kept, sight, later = Kept(), Sight(), Sight(number=1)
+    kept.keep("db", ("a",), sight, b"{}")
+    kept.keep("web", ("a",), sight, b"{}")
+    kept.keep("web", ("b",), later, b"{}")
+    assert kept.find("web", ("a",), later) is None
+    assert kept.find("web", ("a",), sight) is None
+    assert kept.find("db", ("a",), sight) == b"{}"
+    assert list(kept._of) == [("db", "a"), ("web", "b")]
 
 
 async def test_while_many_machines_are_written_others_have_their_turns():

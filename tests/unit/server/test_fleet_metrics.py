@@ -5,13 +5,18 @@ from ipaddress import ip_network
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.records import states
 from locksmith.lock.records.order import Order
 from locksmith.server.figures import NO_FIGURES, Figures
+from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.refusal import RefusalKind
-from tests.builders.api_site import NOW, G, api_site
+from locksmith.server.web.fleet import Sight
+from tests.builders.api_site import NOW, ByToken, G, api_site
 from tests.builders.claims import claim
 from tests.builders.fleetlock_site import PROTOCOL, params
 
@@ -107,6 +112,31 @@ async def test_calls_are_counted_by_the_kind_of_their_answers():
     assert before.keys() == after.keys()
 
 
+async def test_calls_of_machines_are_counted_by_their_result():
+    answers = iter((200, 200, 409, 503, 400))
+
+    async def answer(_request: Request) -> Response:
+        return Response(status_code=next(answers))
+
+    page = MetricsPage(Nothing(), ByToken())
+    [route] = page.counting([Route("/machines/v1/{group}/{call}", answer, methods=["POST"])])
+    assert (route.path, route.methods) == ("/machines/v1/{group}/{call}", {"POST"})
+    for call in ("wait", "wait", "commit", "wait", "<script>"):
+        await route.endpoint(Request({"type": "http", "path_params": {"group": "web", "call": call}}))
+    counted = {labels: number for labels, number in page._machine_calls.items() if number}
+    assert counted == {("wait", "ok"): 2, ("commit", "refused"): 1, ("wait", "failed"): 1, ("other", "refused"): 1}
+
+
+class Nothing:
+    """A fleet without a group."""
+
+    async def names(self):
+        return []
+
+    async def see(self, _group):
+        return Sight()
+
+
 async def test_openmetrics_is_given_where_it_is_accepted():
     async with api_site(clients=LOOPBACK) as site:
         _, headers, body = await site.get("/metrics", "", Accept="application/openmetrics-text; version=1.0.0")
@@ -134,7 +164,7 @@ async def test_while_etcd_is_away_the_age_of_the_figures_grows(monkeypatch):
 
 def test_a_group_that_was_never_read_has_figures_that_are_no_numbers():
     found: dict[tuple[str, ...], float] = {}
-    for family in Figures({"web": NO_FIGURES}, {}).collect():
+    for family in Figures({"web": NO_FIGURES}, {}, {}).collect():
         found |= {(one.name, *one.labels.values()): one.value for one in family.samples}
     assert found.pop(("locksmith_group_seen_timestamp_seconds", "web")) == 0
     values = {name: value for name, value in found.items() if "web" in name}
