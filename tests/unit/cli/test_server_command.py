@@ -47,7 +47,7 @@ def test_the_lowest_versions_are_those_of_the_package():
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     extra = [requirement.partition(",")[0] for requirement in project["optional-dependencies"]["server"]]
     libraries = {**LIBRARIES, "apprise": delivery.LOWEST}
-    assert extra == [f"{name}>={lowest}" for name, lowest in libraries.items()]
+    assert extra == [f"{name}>={lowest}" for name, lowest in sorted(libraries.items())]
 
 
 def test_online_alone_is_refused(run):
