@@ -1,4 +1,4 @@
-"""`python -m demo [--nodes N] [--max M] [--group G] [--prometheus]`: a fleet reboots, never more than M at once.
+"""`python -m demo [--nodes N] [--max M] [--group G] [--prometheus] [--web]`: a fleet reboots, at most M at once.
 
 Real: etcd, a message bus for each node, and locksmithd on each node. Doubles: update_engine, logind and the reboot
 itself, which ends the daemon and starts it again after a while with a new boot id.
@@ -23,6 +23,7 @@ from rich.table import Table
 from demo.picture import Picture
 from demo.rollout import Rollout
 from demo.watch import NoPrometheusError, Watch, program
+from demo.web import Page
 from locksmith.errors import CorruptValueError, StoreError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.reboot_lock import RebootLock
@@ -69,20 +70,25 @@ STYLES = {"wants a reboot": "yellow", "holds the slot": "cyan", "rebooting": "re
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Draw the dashboard of contrib/grafana from what that Prometheus has scraped, into this SVG file.",
 )
-def main(*, nodes: int, slots: int, group: str, svg: Path | None, prometheus: bool, dashboard: Path | None) -> None:
+@click.option("--web", is_flag=True, help="Serve the web page of the fleet, until Ctrl-C.")
+def main(
+    *, nodes: int, slots: int, group: str, svg: Path | None, prometheus: bool, dashboard: Path | None, web: bool
+) -> None:
     """Reboot a fleet of real locksmithd processes, one (or --max) at a time."""
     picture = Picture()
     try:
         watch = Watch(program(), dashboard) if prometheus or dashboard else None
     except NoPrometheusError as error:
         raise click.ClickException(str(error)) from None
-    status = asyncio.run(show(nodes, slots, group, picture, watch))
+    status = 130
+    with contextlib.suppress(KeyboardInterrupt):
+        status = asyncio.run(show(nodes, slots, group, picture, watch, web=web))
     if svg is not None:
         picture.save(svg, title="make demo")
     sys.exit(status)
 
 
-async def show(count: int, slots: int, group: str, picture: Picture, watch: Watch | None) -> int:
+async def show(count: int, slots: int, group: str, picture: Picture, watch: Watch | None, *, web: bool = False) -> int:
     """Run the rollout; 0 when every node has rebooted once and never more than `slots` were down."""
     console = Console()
     with tempfile.TemporaryDirectory(prefix="locksmith-demo-") as folder:
@@ -108,10 +114,15 @@ async def show(count: int, slots: int, group: str, picture: Picture, watch: Watc
                 if watch:
                     stack.enter_context(watch.running(Path(folder) / "prometheus", ports))
                     await watch.begin(count, console)
+                page = stack.enter_context(Page(list(etcd.endpoints), group).running()) if web else None
+                if page:
+                    await page.begin(store, console)
                 await _roll_out(fleet, partial(_holders, store, group), rollout, console, picture)
                 if watch:
                     _print_summary(rollout, console)
                     await watch.finish(console)
+                if page:
+                    await page.finish(console)
             await store.close()
     picture.add(_table(rollout))
     if not watch:

@@ -37,6 +37,7 @@ LocksmithError                                     the command line prints the s
 │   ├── OtherServerError (lock.errors)             not done: another server acts for the same client; read again
 │   ├── OtherMachineError (lock.errors)            not done: a machine with this client's id is present
 │   ├── PlaceGoneError (lock.errors)               not done: the client's place went while its slot was being taken
+│   ├── EndedError (lock.ended)                    not done: the machine has ended this claim; the call came late
 │   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again
 │   ├── ChangedClaimError (lock.errors)            not done: the slot is held for something else than was shown
 │   ├── MidRebootError (lock.errors)               not done: the machine is present, and not through its reboot

@@ -10,13 +10,19 @@ from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
 
 from locksmith.agent.fleet_lock import FleetLockSettings
+from locksmith.agent.fleet_server import FleetServerSettings
 from locksmith.errors import UsageError
+from locksmith.lock.admission import Watermark
 from locksmith.lock.answer import Answer
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import Claim
 from locksmith.util.words import instead_of
 
 ENTRY_POINTS = "locksmith.strategies"
+
+
+def _no_mark() -> Watermark:
+    raise NotImplementedError  # for strategies without servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,10 @@ class StrategyContext:
     """Write down that a slot may be asked for, before that is sent. `HostError`: then it must not be sent."""
     fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
     """The table `[fleet-lock]`. A strategy of another package has its settings in a file of its own."""
+    fleet_server: FleetServerSettings = field(default_factory=FleetServerSettings)
+    """The table `[fleet-server]`."""
+    mark: Callable[[], Watermark] = _no_mark
+    """Give what this machine has seen of the store that the servers act on."""
 
 
 class Strategy(Protocol):

@@ -194,10 +194,23 @@ SHOWN_STATES = (
 )
 """States of `nodes` that no machine says of itself."""
 
+
+def _targets(_context: click.Context, _param: click.Parameter, typed: str) -> list[str]:
+    """Offer the targets of the notifications that this machine's configuration has."""
+    from locksmith.config.load import load_notify
+    from locksmith.host.paths import Paths
+
+    try:
+        return _fitting(load_notify(Paths.from_environment(), os.environ).notify.targets, typed)
+    except Exception:  # noqa: BLE001 - as in `_from_store`
+        return []
+
+
 machines, absent_machines = _from_store(_present), _from_store(_absent)
 holders, held_machines = _from_store(_holding), _from_store(_held_back)
 groups, window_sets = _from_store(_groups), _from_store(_window_sets)
 groups_of_airlock = _from_store(_airlock_groups)
 states_of_machines = _states
+targets = _targets
 strategies = _of_entry_points("locksmith.strategies")
 triggers = _of_entry_points("locksmith.triggers", "operator")

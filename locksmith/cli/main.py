@@ -50,6 +50,8 @@ COMMANDS: Mapping[str, str] = {
     "forget-claim": "locksmith.cli.commands.forget_claim:forget_claim",
     "retire-v2": "locksmith.cli.commands.repair:retire_v2",
     "import-airlock": "locksmith.cli.commands.import_airlock:import_airlock",
+    "enroll": "locksmith.cli.commands.enroll:enroll",
+    "notify": "locksmith.cli.commands.notify:notify",
     "completion": "locksmith.cli.commands.completion:completion",
     "help": "locksmith.cli.main:help_",
 }

@@ -14,9 +14,6 @@ import click
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.painted import Painted, painted
 from locksmith.cli.pasted import pasteable
-from locksmith.errors import CorruptValueError
-from locksmith.lock.records.claim import Claim
-from locksmith.lock.records.share import Share
 from locksmith.util import records
 from locksmith.util.secret import redacted
 from locksmith.util.text import one_line
@@ -88,25 +85,3 @@ def _pasteable(value: Any) -> Any:
             return [_pasteable(held) for held in value]
         case _:
             return value
-
-
-def share_fields(share: Share | CorruptValueError | None, slots: int) -> dict[str, object] | None:
-    """Give what scripts may know of a share and its `max`; None where there is none that can be read."""
-    return {"percent": share.percent, "void": share.is_void(slots)} if isinstance(share, Share) else None
-
-
-def claim_fields(claim: Claim | CorruptValueError | None) -> dict[str, str] | None:
-    """Give what scripts may know of a claim; None where there is no record that can be read."""
-    if not isinstance(claim, Claim):
-        return None
-    return {
-        "kind": claim.kind,
-        "who": claim.who,
-        "hostname": claim.hostname,
-        "since": records.moment(claim.since),
-        "state": claim.state,
-        "reason": claim.reason,
-        "version": claim.version,
-        **({"failure": claim.failure} if claim.failure else {}),
-        **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
-    }

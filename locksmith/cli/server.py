@@ -24,7 +24,7 @@ from locksmith.util import boottime
 log = logging.getLogger(__name__)
 
 PROGRAM = "locksmith-server"
-LIBRARIES = {"starlette": "0.46", "uvicorn": "0.32"}
+LIBRARIES = {"jinja2": "3.1", "starlette": "0.46", "uvicorn": "0.32"}
 """The libraries of the extra `server`, and their lowest versions."""
 
 
@@ -41,13 +41,14 @@ LIBRARIES = {"starlette": "0.46", "uvicorn": "0.32"}
     "--online",
     cls=GoOption,
     is_flag=True,
-    help="With --check-config: also ask etcd, for sets of windows too; 1 when it cannot be asked, or has no such set.",
+    help="With --check-config: also ask etcd, for sets of windows too, and whether the URLs of notifications can be "
+    "used; 1 when one of them cannot.",
 )
 def command(*, debug: bool | None, check_config: bool, online: bool) -> int:
     """Serve FleetLock: let machines without etcd reboot, one after another.
 
     Settings: locksmith.toml in /etc/locksmith, /run/locksmith or /usr/lib/locksmith, and its drop-ins: the tables
-    `[server]` and `[etcd]`.
+    `[server]`, `[etcd]` and `[notify]`.
     """
     paths = Paths.from_environment()
     _refuse_missing_packages()

@@ -28,6 +28,7 @@ from locksmith.util import boottime
 
 if TYPE_CHECKING:
     from locksmith.config.model import Config
+    from locksmith.fleet.acts import Author
     from locksmith.host.watermark import SeenRevision
     from locksmith.lock.admin import LockAdmin
     from locksmith.lock.queued_lock import QueuedLock
@@ -63,19 +64,21 @@ def _host() -> str:
     return read_hostname(Paths.from_environment())
 
 
+def author() -> "Author":
+    """Name the person who types, here."""
+    from locksmith.fleet.acts import Author
+
+    return Author(invoking_user(), _host())
+
+
 def act(name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what the person who types has done, here and now."""
-    from locksmith.lock.records.event import Event
-
-    return Event(datetime.now(UTC), name, who=invoking_user(), host=_host(), reason=reason, detail=detail)
+    return author().act(name, reason, detail)
 
 
 def act_on(claim: Claim, name: str, reason: str, detail: str = "") -> "Event":
     """Make the history's record of what was done to a claim."""
-    from locksmith.lock.records.event import about
-
-    event = about(claim, datetime.now(UTC), name, who=invoking_user(), reason=reason, detail=detail)
-    return replace(event, host=_host())
+    return author().act_on(claim, name, reason, detail)
 
 
 reason_option = click.option("--reason", cls=GoOption, default="", help="Why, for the history.")

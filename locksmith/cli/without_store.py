@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from locksmith.agent.fleet_server import SERVER
 from locksmith.errors import OtherClusterError, StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ def shares_store(config: "Config", paths: "Paths", strategy: str = "") -> bool:
 
     A strategy that cannot be used here counts as one that does: then the store has the answer, or an error.
     """
+    from locksmith.agent.strategy import asks_server
+
     found = _strategy(config, paths, strategy)
-    return found is None or found.present
+    return found is None or (found.present and asks_server(found) is None)
 
 
 def asked_server(config: "Config", paths: "Paths", strategy: str = "") -> str:
@@ -66,6 +69,12 @@ def saying_so(config: "Config", paths: "Paths", flags: Mapping[str, object]) -> 
                 raise StoreUnavailableError(f"{error}; {config.unread}") from None
             raise
         server = asked_server(config, paths)
+        if config.strategy == SERVER:
+            raise StoreUnavailableError(
+                f"this machine has no etcd, as its strategy is {SERVER}: {server} acts on its group. "
+                "`locksmithctl why` says what it waits for. Run other commands where etcd can be reached, or "
+                f"name etcd with -endpoint and -group (tried here: {error})"
+            ) from None
         lacks = (
             f"{server} decides, and alone knows who has a slot"
             if server

@@ -28,6 +28,10 @@ NAMES: Mapping[str, Key[Path | None]] = {
     "fleet-lock.ca": keys.FLEET_LOCK_CAFILE,
     "fleet-lock.crt": keys.FLEET_LOCK_CERTFILE,
     "fleet-lock.key": keys.FLEET_LOCK_KEYFILE,
+    "fleet-server.token": keys.FLEET_SERVER_TOKEN_FILE,
+    "fleet-server.ca": keys.FLEET_SERVER_CAFILE,
+    "fleet-server.crt": keys.FLEET_SERVER_CERTFILE,
+    "fleet-server.key": keys.FLEET_SERVER_KEYFILE,
     "metrics.crt": keys.METRICS_CERTFILE,
     "metrics.key": keys.METRICS_KEYFILE,
 }

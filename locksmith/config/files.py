@@ -84,6 +84,12 @@ def refuse_unusable_secrets(
             _secret(setting, what, user)
 
 
+def refuse_unusable_token(settings: Settings, token_file: Key[Path | None]) -> None:
+    """Read the file of a token that is read again later."""
+    if setting := settings.of(token_file):
+        _secret(setting, "token")
+
+
 def refuse_unreadable(settings: Settings, *files: Key[Path | None]) -> None:
     """Refuse the files of TLS that cannot be read."""
     for setting in filter(None, map(settings.of, files)):
@@ -105,6 +111,7 @@ def cautions_of(settings: Settings) -> tuple[str, ...]:
         *(keys.PASSWORD_FILE, keys.KEYFILE, keys.METRICS_KEYFILE),
         *(keys.ALERTS_PASSWORD_FILE, keys.ALERTS_TOKEN_FILE),
         *(keys.FLEET_LOCK_PASSWORD_FILE, keys.FLEET_LOCK_TOKEN_FILE, keys.FLEET_LOCK_KEYFILE),
+        *(keys.FLEET_SERVER_TOKEN_FILE, keys.FLEET_SERVER_KEYFILE),
     )
     files = [setting.value for setting in filter(None, map(settings.of, named)) if isinstance(setting.value, Path)]
     literal = settings.of(keys.PASSWORD)

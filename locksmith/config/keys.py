@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from locksmith.config.server_values import GROUPS
+from locksmith.config.notify_values import TARGETS, TEMPLATES
+from locksmith.config.server_values import GROUPS, NETWORKS
 from locksmith.config.values import (
     API_VERSION,
     BLACKOUT_LIST,
     BOOLEAN,
     FLEET_LOCK_SERVER,
+    FLEET_SERVERS,
     FULL_TEXT,
     HALT_AFTER,
     LONG_SPAN,
@@ -132,6 +134,12 @@ FLEET_LOCK_PASSWORD_FILE: Final = Key("fleet-lock.password-file", PATH)
 FLEET_LOCK_TOKEN_FILE: Final = Key("fleet-lock.token-file", PATH)
 FLEET_LOCK_PERIOD: Final = Key("fleet-lock.period", SPAN)
 
+FLEET_SERVER_URLS: Final = Key("fleet-server.urls", FLEET_SERVERS)
+FLEET_SERVER_CAFILE: Final = Key("fleet-server.cafile", PATH)
+FLEET_SERVER_CERTFILE: Final = Key("fleet-server.certfile", PATH)
+FLEET_SERVER_KEYFILE: Final = Key("fleet-server.keyfile", PATH)
+FLEET_SERVER_TOKEN_FILE: Final = Key("fleet-server.token-file", PATH)
+
 TRIGGERS: Final = Key("triggers.use", TEXTS)
 MAX_UPTIME: Final = Key("triggers.max-uptime", VERY_LONG_SPAN_OR_NONE)
 COMMAND: Final = Key("triggers.command", TEXTS)
@@ -146,13 +154,20 @@ SERVER_CERTFILE: Final = Key("server.certfile", PATH)
 SERVER_KEYFILE: Final = Key("server.keyfile", PATH)
 SERVER_CLIENT_CAFILE: Final = Key("server.client-cafile", PATH)
 SERVER_HOOK_LIMIT: Final = Key("server.hook-limit", SPAN)
+SERVER_METRICS_CLIENTS: Final = Key("server.metrics-clients", NETWORKS)
 SERVER_GROUPS: Final = Key("server.groups", GROUPS)
+
+NOTIFY_TARGETS: Final = Key("notify.targets", TARGETS)
+NOTIFY_NO_REBOOT_AFTER: Final = Key("notify.no-reboot-after", VERY_LONG_SPAN_OR_NONE)
+NOTIFY_REPEAT_AFTER: Final = Key("notify.repeat-after", SPAN_OR_NONE)
+NOTIFY_TEMPLATES: Final = Key("notify.templates", TEMPLATES)
 
 _ALL: tuple[Key[Any], ...] = (
     *(STRATEGY, GROUP, DRY_RUN, ADOPT, DEBUG),
     *(ENDPOINTS, API, CAFILE, CERTFILE, KEYFILE, USERNAME, PASSWORD, PASSWORD_FILE, STORE_TIMEOUT),
     *(FLEET_LOCK_URL, FLEET_LOCK_ID, FLEET_LOCK_CAFILE, FLEET_LOCK_CERTFILE, FLEET_LOCK_KEYFILE),
     *(FLEET_LOCK_USERNAME, FLEET_LOCK_PASSWORD_FILE, FLEET_LOCK_TOKEN_FILE, FLEET_LOCK_PERIOD),
+    *(FLEET_SERVER_URLS, FLEET_SERVER_CAFILE, FLEET_SERVER_CERTFILE, FLEET_SERVER_KEYFILE, FLEET_SERVER_TOKEN_FILE),
     *(
         START,
         LENGTH,
@@ -177,7 +192,9 @@ _ALL: tuple[Key[Any], ...] = (
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
     *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
     *(SERVER_ADDRESS, SERVER_PORT, SERVER_CERTFILE, SERVER_KEYFILE, SERVER_CLIENT_CAFILE, SERVER_HOOK_LIMIT),
+    *(SERVER_METRICS_CLIENTS, SERVER_GROUPS),
     SERVER_GROUPS,
+    *(NOTIFY_TARGETS, NOTIFY_NO_REBOOT_AFTER, NOTIFY_REPEAT_AFTER, NOTIFY_TEMPLATES),
 )
 KEYS: Mapping[str, Key[Any]] = {key.name: key for key in _ALL}
 """The keys by name, in the order in which they are shown."""

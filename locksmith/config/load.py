@@ -6,7 +6,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from locksmith.config import credentials, fleet_lock, keys
+from locksmith.config import credentials, fleet_lock, fleet_server, keys
 from locksmith.config.alerts import caution_of_plain_secret, read_alerts, refuse_unusable_of_alerts
 from locksmith.config.calendars import read_calendars
 from locksmith.config.cautions import caution_of_no_strategy, caution_of_own_etcd
@@ -27,6 +27,7 @@ from locksmith.config.model import (
     ProgramSettings,
     RebootSettings,
 )
+from locksmith.config.notify import cautions_of_notify, read_notify, refuse_unusable_of_notify, with_credentials
 from locksmith.config.problems import EVERYTHING, Problems
 from locksmith.config.server import cautions_of_server, cautions_of_windows, read_server, refuse_unusable_of_server
 from locksmith.config.shown import conflicts, under_daemon
@@ -69,6 +70,8 @@ def _daemon(
     check(lambda: refuse_unreadable(settings, keys.METRICS_CERTFILE, keys.METRICS_KEYFILE), None, "metrics")
     check(lambda: refuse_unusable_of_alerts(settings, config.alerts), None, "alerts")
     check(lambda: fleet_lock.refuse_unusable_files(settings, config.fleet_lock), None, "fleet-lock")
+    check(lambda: fleet_server.refuse_unusable_files(settings), None, "fleet-server")
+    check(lambda: fleet_server.refuse_unusable_strategy(settings, config), None, "fleet-server", "group")
     check(lambda: _tls_has_use(settings, config.store), None, "etcd")
     check(
         lambda: fleet_lock.refuse_unusable_strategy(settings, config),
@@ -83,6 +86,7 @@ def _daemon(
         *caution_of_no_strategy(settings),
         *caution_of_plain_secret(config.alerts),
         *fleet_lock.cautions_of_fleet_lock(settings, config),
+        *fleet_server.cautions_of_fleet_server(settings, config),
         *given.cautions,
         *cautions_of_files(paths.config_folders, files),
         *cautions_of_masked_programs(paths),
@@ -97,16 +101,34 @@ def load_server(paths: Paths, environ: Mapping[str, str], problems: Problems) ->
     problems.attempt_value(partial(credentials.refuse_unread, given), EVERYTHING)
     credentials.refuse_contradictions(explicit, given.settings, problems)
     settings = given.settings.under(explicit)
-    config = replace(_build(settings, problems), files=files)
+    config = _with_notify(replace(_build(settings, problems), files=files), paths, environ)
     problems.check(lambda: refuse_unusable_of_server(settings, config.server), None, "server")
     problems.check(lambda: _tls_has_use(settings, config.store), None, "etcd")
+    problems.check(lambda: refuse_unusable_of_notify(settings, config.notify), None, "notify")
     own = (
         *cautions_of_server(config.server),
+        *cautions_of_notify(settings, config.notify),
         *cautions_of_windows(config.server, config.window),
         *given.cautions,
         *cautions_of_files(paths.config_folders, files),
     )
     return replace(config, cautions=(*config.cautions, *own))
+
+
+def load_notify(paths: Paths, environ: Mapping[str, str]) -> Config:
+    """Give the configuration of `locksmith-server` for its notifications alone, of files and credentials.
+
+    The files of the targets' URLs are not read. `UsageError`: a file has an error.
+    """
+    problems = Problems()
+    files = find_files(paths.config_folders, problems)
+    config = _build(from_files(files, problems), problems)
+    problems.refuse("locksmith-server")
+    return _with_notify(replace(config, files=files), paths, environ)
+
+
+def _with_notify(config: Config, paths: Paths, environ: Mapping[str, str]) -> Config:
+    return replace(config, notify=with_credentials(config.notify, paths, environ))
 
 
 def load_tool(
@@ -167,8 +189,12 @@ def _build(settings: Settings, problems: Problems) -> Config:
         fleet_lock=check(
             lambda: fleet_lock.read_fleet_lock(settings, default.fleet_lock), default.fleet_lock, "fleet-lock"
         ),
+        fleet_server=check(
+            lambda: fleet_server.read_fleet_server(settings, default.fleet_server), default.fleet_server, "fleet-server"
+        ),
         triggers=check(lambda: _triggers(settings, default.triggers), default.triggers, "triggers", "reboot"),
         server=check(lambda: read_server(settings), default.server, "server"),
+        notify=read_notify(settings),
         origins=_origins(settings),
         cautions=cautions_of(settings),
     )

@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from locksmith.agent.fleet_lock import FleetLockSettings
+from locksmith.agent.fleet_server import FleetServerSettings
+from locksmith.config.notify_model import NotifySettings
 from locksmith.config.server_model import ServerSettings
 from locksmith.gates.settings import AlertSettings
 from locksmith.host.layered import Layered
@@ -138,8 +140,10 @@ class Config:
     sessions_limit: timedelta = timedelta(hours=1)
     alerts: AlertSettings = field(default_factory=AlertSettings)
     fleet_lock: FleetLockSettings = field(default_factory=FleetLockSettings)
+    fleet_server: FleetServerSettings = field(default_factory=FleetServerSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
     files: tuple[Layered, ...] = field(default=(), compare=False, repr=False)
     not_configured: str = field(default="", compare=False)

@@ -29,6 +29,7 @@ def read_server(settings: Settings) -> ServerSettings:
         keyfile=settings.value(keys.SERVER_KEYFILE, default.keyfile),
         client_cafile=settings.value(keys.SERVER_CLIENT_CAFILE, default.client_cafile),
         hook_limit=settings.value(keys.SERVER_HOOK_LIMIT, default.hook_limit),
+        metrics_clients=settings.value(keys.SERVER_METRICS_CLIENTS, default.metrics_clients),
         groups=settings.value(keys.SERVER_GROUPS, default.groups),
     )
     cafile, groups = settings.of(keys.SERVER_CLIENT_CAFILE), settings.of(keys.SERVER_GROUPS)
@@ -64,7 +65,7 @@ def _password(setting: Setting, name: str, file: Path) -> str:
 
 
 def cautions_of_windows(server: ServerSettings, window: WindowSettings) -> tuple[str, ...]:
-    """Warn of windows that bind this machine's locksmithd alone, and of a clock that is not asked for."""
+    """Warn of windows that bind this machine's locksmithd alone."""
     found = []
     open_at_any_time = [name for name, group in server.groups.items() if not group.window_sets]
     if open_at_any_time and (window.sets or any(one.windows or one.blackouts for one in window.of_file)):
@@ -72,8 +73,6 @@ def cautions_of_windows(server: ServerSettings, window: WindowSettings) -> tuple
             f"[window] is for this machine's locksmithd alone: the FleetLock clients of {listed(open_at_any_time)} may "
             "reboot at any time; name sets of windows in window-sets of [server.groups.NAME]"
         )
-    if server.groups and window.synced:
-        found.append("locksmith-server does not obey window.require-synced-clock: have its machine's clock watched")
     return tuple(found)
 
 

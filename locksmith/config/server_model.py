@@ -33,6 +33,8 @@ class ServedGroup:
 class ServerSettings:
     """The address, TLS, and the groups by their names; `hook_limit` is for each program of a client's hooks.
 
+    Who asks from one of `metrics_clients` gets the metrics of all groups without a credential.
+
     With `certfile` and `keyfile` the port speaks TLS; `client_cafile` is who signs certificates of clients.
     """
 
@@ -42,4 +44,5 @@ class ServerSettings:
     keyfile: Path | None = None
     client_cafile: Path | None = None
     hook_limit: timedelta = timedelta(minutes=5)
+    metrics_clients: tuple[Network, ...] = ()
     groups: Mapping[str, ServedGroup] = field(default_factory=dict, hash=False)

@@ -89,4 +89,5 @@ _FIELDS: Mapping[str, tuple[str, Callable[[object], object]]] = {
 _RULES: Final = {"clients", "password-file"}
 """Those that say who the clients are, and may not be empty."""
 
+NETWORKS: Final[Kind[tuple[Network, ...]]] = Kind(_clients, lambda text: _clients(TEXTS.text(text)))
 GROUPS = Kind(_groups, _no_text)

@@ -9,6 +9,7 @@ from locksmith.config.model import (
     DEFAULT_ORIGIN,
     Config,
 )
+from locksmith.config.notify_model import NotifySettings, Target
 from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.host.layered import Layered
 from locksmith.window.duration import format_duration
@@ -68,6 +69,11 @@ def _values(config: Config) -> dict[str, object]:
         "fleet-lock.password-file": config.fleet_lock.password_file,
         "fleet-lock.token-file": config.fleet_lock.token_file,
         "fleet-lock.period": config.fleet_lock.period,
+        "fleet-server.urls": config.fleet_server.urls,
+        "fleet-server.cafile": config.fleet_server.cafile,
+        "fleet-server.certfile": config.fleet_server.certfile,
+        "fleet-server.keyfile": config.fleet_server.keyfile,
+        "fleet-server.token-file": config.fleet_server.token_file,
         "window.start": original and original.starts,
         "window.length": original and original.length,
         "window.open": () if original else window.own.windows,
@@ -122,7 +128,26 @@ def _values(config: Config) -> dict[str, object]:
         "alerts.token-file": config.alerts.token_file,
         "alerts.cafile": config.alerts.cafile,
         **_server_values(config.server),
+        **_notify_values(config.notify),
     }
+
+
+def _notify_values(notify: NotifySettings) -> dict[str, object]:
+    """Give the table; no URL of a target is in it, only the file that has it."""
+    common = notify.templates
+    texts = {"title": common.title, "message": common.message}
+    own = {event: {"title": one.title, "message": one.message} for event, one in common.by_event.items()}
+    return {
+        "notify.targets": {name: _target_values(target) for name, target in notify.targets.items()} or None,
+        "notify.no-reboot-after": notify.no_reboot_after,
+        "notify.repeat-after": notify.repeat_after,
+        "notify.templates": {**texts, **own},
+    }
+
+
+def _target_values(target: Target) -> dict[str, object]:
+    values: dict[str, object] = {"url-file": target.url_file, "events": target.events, "groups": target.groups}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _server_values(server: ServerSettings) -> dict[str, object]:
@@ -133,6 +158,7 @@ def _server_values(server: ServerSettings) -> dict[str, object]:
         "server.keyfile": server.keyfile,
         "server.client-cafile": server.client_cafile,
         "server.hook-limit": server.hook_limit,
+        "server.metrics-clients": server.metrics_clients,
         "server.groups": {name: _group_values(group) for name, group in server.groups.items()} or None,
     }
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from locksmith.agent.fleet_lock import FLEET_LOCK
+from locksmith.agent.fleet_server import SERVER
 from locksmith.config import keys
 from locksmith.config.keys import Key
 from locksmith.config.model import Config
@@ -23,7 +24,7 @@ ORIGIN = "locksmithd"
 _SHOWN: tuple[Key[Any], ...] = (
     *(keys.STRATEGY, keys.GROUP, keys.DRY_RUN),
     *(keys.ENDPOINTS, keys.API, keys.CAFILE, keys.CERTFILE, keys.KEYFILE),
-    *(keys.FLEET_LOCK_URL, keys.FLEET_LOCK_ID),
+    *(keys.FLEET_LOCK_URL, keys.FLEET_LOCK_ID, keys.FLEET_SERVER_URLS),
     *(keys.START, keys.LENGTH, keys.OPEN, keys.BLACKOUTS, keys.ZONE, keys.USED_SETS, keys.WINDOW_SETS),
     *(keys.OPEN_CALENDARS, keys.BLACKOUT_CALENDARS, keys.LEAST, keys.SPLAY, keys.SYNCED),
 )
@@ -33,7 +34,7 @@ SHOWN = frozenset(key.name for key in _SHOWN)
 NEEDED = frozenset(key.name for key in (keys.STRATEGY, keys.GROUP, keys.ENDPOINTS, keys.API))
 """The keys without which the daemon's lock is unknown."""
 
-LOCKLESS = frozenset({"reboot", "off", FLEET_LOCK})
+LOCKLESS = frozenset({"reboot", "off", FLEET_LOCK, SERVER})
 """Strategies without a lock in a store: no flag for a store contradicts them."""
 
 
@@ -84,6 +85,8 @@ def other_lock(config: Config, daemon: Settings) -> str:
     if strategy == FLEET_LOCK:
         server = config.fleet_lock
         used += [(keys.GROUP, config.group), (keys.FLEET_LOCK_URL, server.url), (keys.FLEET_LOCK_ID, server.id or None)]
+    elif strategy == SERVER:
+        used += [(keys.GROUP, config.group)]
     elif strategy not in LOCKLESS:
         used += [(keys.GROUP, config.group), (keys.ENDPOINTS, config.store.endpoints), (keys.API, config.store.api)]
     for key, value in used:

@@ -28,6 +28,14 @@ def fleet_lock_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def fleet_server_url(text: str) -> str:
+    """Give the base URL of a locksmith-server, whose path is kept, without a `/` at its end."""
+    _server(text, "a URL like https://locksmith.example:3333", "fleet-server.token-file, or a client certificate")
+    if not text.isascii():
+        raise ValueError(f"must be ASCII, with %-escapes for other characters, not {text!r}")
+    return text.rstrip("/")
+
+
 def _server(text: str, example: str, whose: str) -> SplitResult:
     """Read the URL of a server. What the errors show of the text has no secret in it."""
     try:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from locksmith.config.urls import base_url, endpoint, fleet_lock_url
+from locksmith.config.urls import base_url, endpoint, fleet_lock_url, fleet_server_url
 from locksmith.errors import UsageError
 from locksmith.host.settings import ALL, INTERACTIVE, NONE
 from locksmith.lock.records.incident import HaltAfter, parse_halt_after
@@ -251,6 +251,10 @@ def _endpoints(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(endpoint(_string(url)) for url in value))
 
 
+def _fleet_servers(value: object) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(fleet_server_url(url) for url in _texts(value)))
+
+
 def type_name(value: object) -> str:
     """Name the type of a TOML value as its manual does."""
     return _TYPES.get(type(value), "a date or a time")
@@ -296,4 +300,5 @@ FLEET_LOCK_SERVER = _from_text(fleet_lock_url)
 UNITS = Kind(_units, lambda text: _units([part.strip() for part in text.split(",")]))
 TEXTS = Kind(_texts, lambda text: _texts([part.strip() for part in text.split(",")]))
 SESSIONS = _one_of(INTERACTIVE, ALL, NONE)
+FLEET_SERVERS = Kind(_fleet_servers, lambda text: _fleet_servers([url.strip() for url in text.split(",")]))
 URLS = Kind(_endpoints, lambda text: _endpoints([url.strip() for url in text.split(",")]))

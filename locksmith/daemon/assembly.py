@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from locksmith.agent import fleet_lock
+from locksmith.agent import fleet_lock, fleet_server
 from locksmith.agent.fleet_lock import FLEET_LOCK
+from locksmith.agent.fleet_server import SERVER
 from locksmith.agent.identity import Target
 from locksmith.agent.ports import Gate
 from locksmith.agent.strategy import Strategy, StrategyContext, make
@@ -23,6 +24,8 @@ from locksmith.host.health import SystemdHealth
 from locksmith.host.machine import RealMachine
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
+from locksmith.host.server_client import ServerClient
+from locksmith.host.server_store import ServerStore
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.admission import GroupRules
@@ -30,7 +33,9 @@ from locksmith.lock.connect import open_queued_lock
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
-from locksmith.store.protocol import Observer, Store
+from locksmith.store.observed import ObservedStore
+from locksmith.store.protocol import NoObserver, Observer, Store
+from locksmith.store.remembering import RememberingStore
 from locksmith.util.boottime import boot_time
 
 
@@ -38,6 +43,8 @@ def target_of(config: Config) -> Target:
     """Give the configured target: the strategy, and the store or the server and the group of its lock."""
     if config.strategy == FLEET_LOCK:
         return fleet_lock.target(config.group, config.fleet_lock)
+    if config.strategy == SERVER:
+        return fleet_server.target(config.group)
     return Target(config.strategy, config.group, config.store.api, config.store.endpoints)
 
 
@@ -84,12 +91,16 @@ def make_strategy(
         machine_id=lambda: read_machine_id(paths),
         asking=lambda: asking(lambda api, endpoints: (api, tuple(endpoints)) == (target.api, target.endpoints)),
         fleet_lock=config.fleet_lock.at(target),
+        fleet_server=config.fleet_server,
+        mark=lambda: _mark_for(target, mark, config, paths),
     )
     return make(target.strategy, context)
 
 
 def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
     """Give the watermark of the configured store; another cluster counts after an operator's `resume`."""
+    if config.strategy == SERVER:
+        return _mark_of_servers(config, paths, meter)
     mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
 
     def connect(observer: Observer) -> Store:
@@ -97,6 +108,35 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
 
     mark.clusters.successor = partial(successor.observe, connect, config.group, mark)
     return mark
+
+
+def _mark_of_servers(config: Config, paths: Paths, meter: Meter | None = None, *, keeps: bool = True) -> SeenRevision:
+    """Give the watermark of the store that the servers act on; if another strategy is configured, it is not kept."""
+    target = fleet_server.target(config.group)
+    mark = SeenRevision(paths, target.api, target.endpoints, meter=meter, keeps=keeps)
+
+    def connect(observer: Observer) -> Store:
+        return ServerStore(ServerClient(config.fleet_server, config.group, observer))
+
+    mark.clusters.successor = partial(successor.observe, connect, config.group, mark)
+    return mark
+
+
+def _mark_for(target: Target, mark: SeenRevision | None, config: Config, paths: Paths) -> SeenRevision:
+    if mark is not None and mark.is_of(target.api, target.endpoints):
+        return mark
+    return _mark_of_servers(config, paths, keeps=config.strategy == SERVER)
+
+
+def open_group_store(config: Config, meter: Meter | None, mark: SeenRevision | None, key: str = "") -> Store:
+    """Give the store of the presence and the windows: etcd's, or what a machine without etcd has of it."""
+    if config.strategy != SERVER:
+        return open_store(config.store, meter, mark, key)
+    client = ServerClient(config.fleet_server, config.group, mark or NoObserver())
+    store: Store = ServerStore(client)
+    if meter is not None:
+        store = ObservedStore(store, meter)
+    return RememberingStore(store, mark, key) if mark is not None else store
 
 
 def silence_of(strategy: str, mark: SeenRevision) -> Callable[[int, Sequence[str]], bool]:
@@ -107,7 +147,7 @@ def silence_of(strategy: str, mark: SeenRevision) -> Callable[[int, Sequence[str
     """
     if strategy == FLEET_LOCK:
         return lambda api, _endpoints: api == fleet_lock.API
-    return mark.is_silent if strategy == "etcd-lock" else lambda _api, _endpoints: False
+    return mark.is_silent if strategy in {"etcd-lock", SERVER} else lambda _api, _endpoints: False
 
 
 def make_stages(config: Config, paths: Paths, bus: SystemBus, skip: frozenset[str] = frozenset()) -> MachineStages:
@@ -137,4 +177,4 @@ def make_gates(
 
 def make_windows(config: Config, meter: Meter | None = None, mark: SeenRevision | None = None) -> ConfiguredWindows:
     """Give the windows of this machine."""
-    return ConfiguredWindows(config.window, lambda: open_store(config.store, meter, mark), boot_time)
+    return ConfiguredWindows(config.window, lambda: open_group_store(config, meter, mark), boot_time)

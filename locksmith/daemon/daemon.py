@@ -26,6 +26,7 @@ from locksmith.daemon.assembly import (
     make_stages,
     make_strategy,
     make_windows,
+    open_group_store,
     silence_of,
     target_of,
 )
@@ -57,7 +58,6 @@ from locksmith.lock.group_size import GroupSize
 from locksmith.lock.membership import Membership
 from locksmith.lock.presence import Presence
 from locksmith.lock.records import keys
-from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.triggers.operator_request import OperatorRequest
 from locksmith.triggers.plugin import TriggerContext, TriggerPlugin, listen, make_triggers
@@ -253,7 +253,7 @@ def _claimed_cluster(journal: JournalFile, mark: SeenRevision) -> str:
 def _presence(
     config: Config, member: Member, paths: Paths, meter: Meter, mark: SeenRevision, *, metrics: "GroupMetrics | None"
 ) -> CheckedPresence:
-    store = open_store(config.store, meter, mark, keys.semaphore_key(config.group))
+    store = open_group_store(config, meter, mark, keys.semaphore_key(config.group))
     size = GroupSize(store, config.group, Random())  # noqa: S311 - when to count, no secret
     presence = Presence(store, config.group, member.machine_id, ShownRuns(paths), meter, mark=mark, spread=size.spread)
     membership = Membership(store, config.group, member.machine_id, presence, LastGroup(paths))

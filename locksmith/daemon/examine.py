@@ -5,6 +5,7 @@ from locksmith.daemon.assembly import make_stages, make_strategy, target_of
 from locksmith.errors import HostError, LocksmithError, UsageError
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.paths import Paths
+from locksmith.host.server_client import NAMES
 from locksmith.host.trust import refuse_changeable_folders
 from locksmith.store.endpoints import parse_endpoints
 from locksmith.store.tls import Tls
@@ -19,6 +20,7 @@ def problems_of_parts(config: Config, paths: Paths) -> list[str]:
         lambda: make_triggers(TriggerContext(paths, SystemBus(), config.triggers, _note)),
         lambda: parse_endpoints(config.store),
         lambda: _fleet_lock(config),
+        lambda: _fleet_server(config),
         lambda: _metrics(config),
         lambda: _programs(config, paths),
         lambda: refuse_changeable_folders(paths),
@@ -40,6 +42,12 @@ def _fleet_lock(config: Config) -> None:
     """Load the TLS files of the FleetLock server; the daemon would find them wrong at its first request."""
     if config.fleet_lock.url.startswith("https://"):
         Tls(config.fleet_lock)
+
+
+def _fleet_server(config: Config) -> None:
+    """Load the TLS files of the servers; the daemon would find them wrong at its first call."""
+    if any(url.startswith("https://") for url in config.fleet_server.urls):
+        Tls(config.fleet_server, NAMES)
 
 
 def _metrics(config: Config) -> None:

@@ -165,7 +165,7 @@ class GroupSight:
         present = {} if machine is None else {holder: machine}
         [status] = holder_statuses(GroupView(self._group, Semaphore(1, (holder,)), {holder: claim}, machines=present))
         return _Holder(
-            lost=_is_lost(status, now),
+            lost=is_lost(status, now),
             overdue=claim.state == COMMITTED and machine is not None and is_overdue(machine, now, self._limit),
             incidents=tuple(incident.incidents([claim], present, (), now)),
         )
@@ -197,7 +197,7 @@ def is_overdue(machine: Node, now: datetime, limit: timedelta) -> bool:
     return machine.state == REBOOTING and now - machine.since > (own if own > timedelta(0) else limit)
 
 
-def _is_lost(status: HolderStatus, now: datetime) -> bool:
+def is_lost(status: HolderStatus, now: datetime) -> bool:
     """Whether a holder's machine is gone. A machine that has just got its slot may not have shown itself yet."""
     claim = status.claim
     if status.how is not HolderKind.LOST or claim is None:

@@ -40,10 +40,11 @@ async def contact_all(config: Config, paths: Paths) -> list[Contact]:
     """Ask etcd's endpoints, or the strategy's server, the bus and the alert servers at the same time, within limits."""
     asked: list[tuple[str, Callable[[], Awaitable[str]]]] = []
     strategy = make_strategy(config, target_of(config), paths)
-    uses_store = strategy.present or bool(config.window.stored)
+    server = asks_server(strategy)
+    uses_store = server is None and (strategy.present or bool(config.window.stored))
     if uses_store:
         asked += [(f"etcd {url}", _endpoint(config, paths, url)) for url in config.store.endpoints]
-    if (server := asks_server(strategy)) is not None:
+    if server is not None:
         asked.append((server.server, server.contact))
     if config.window.stored:
         asked.append((f"the windows {', '.join(config.window.stored)}", lambda: _windows(config)))

@@ -3,12 +3,13 @@
 The parts are read one after another, not at one moment: nothing is decided by it.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from locksmith.errors import CorruptValueError
+from locksmith.errors import CorruptValueError, LocksmithError
 from locksmith.fleet.group import GroupView
 from locksmith.lock import places
 from locksmith.lock.chunks import READS
@@ -20,6 +21,7 @@ from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import FREEZE, HOLD, SPACING, Order
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.protocol import Entry, Store
+from locksmith.util.commands import with_group
 
 T = TypeVar("T")
 
@@ -27,40 +29,72 @@ T = TypeVar("T")
 _NO_LEASE = "it has no lease (a copied keyspace?), so it shows no machine that is there; {}"
 
 
-async def read_group(store: Store, group: str) -> GroupView:
-    """Read all of a group. A semaphore that cannot be read is a `CorruptValueError`; others are its `problems`."""
-    problems: list[CorruptValueError] = []
-    now = datetime.now(UTC)
+AT_ONCE = 100
+"""Records that are decoded before others have their turn in the event loop."""
 
-    def kept(parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
-        found = []
+
+class Memo:
+    """What was decoded in the last reading of a group: the next one decodes what is new."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[bytes, bool, Any]] = {}
+        self._now: dict[str, tuple[bytes, bool, Any]] = {}
+
+    def find(self, entry: Entry) -> tuple[Any] | None:
+        """Give what an equal entry was decoded to; None: it was not."""
+        known = self._last.get(entry.key)
+        if known is None or known[0] != entry.value or known[1] != bool(entry.lease):
+            return None
+        self._now[entry.key] = known
+        return (known[2],)
+
+    def keep(self, entry: Entry, decoded: object) -> None:
+        """Remember what an entry was decoded to."""
+        self._now[entry.key] = (entry.value, bool(entry.lease), decoded)
+
+    def end(self) -> None:
+        """Forget what this reading has not met."""
+        self._last, self._now = self._now, {}
+
+
+class _Decoding:
+    """The decoding of one reading: what cannot be read is one of its `problems`."""
+
+    def __init__(self, memo: Memo) -> None:
+        self.problems: list[CorruptValueError] = []
+        self._memo = memo
+        self._done = 0
+
+    async def all(self, parse: Callable[[Entry], T], entries: Iterable[Entry]) -> list[T]:
+        """Decode entries."""
+        found: list[T] = []
         for entry in entries:
+            if (known := self._memo.find(entry)) is not None:
+                found.append(known[0])
+                continue
             try:
                 found.append(parse(entry))
+                self._memo.keep(entry, found[-1])
             except CorruptValueError as error:
-                problems.append(error)
+                self.problems.append(error)
+            self._done += 1
+            if self._done % AT_ONCE == 0:
+                await asyncio.sleep(0)
         return found
 
-    def only(parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
-        return next(iter(kept(parse, (entry,) if entry else ())), None)
+    async def one(self, parse: Callable[[Entry], T], entry: Entry | None) -> T | None:
+        """Decode an entry, if there is one."""
+        return next(iter(await self.all(parse, (entry,) if entry else ())), None)
 
-    def parse_hold(entry: Entry) -> tuple[str, Order]:
-        machine_id = keys.unsegment(entry.key.removeprefix(keys.holds_prefix(group)))
-        return machine_id, order.decode(entry.value, entry.key, HOLD)
 
-    def parse_node(entry: Entry) -> Node:
-        machine_id = keys.unsegment(entry.key.removeprefix(keys.nodes_prefix(group)))
-        found = node.decode(entry.value, entry.key, machine_id)
-        if not entry.lease and found.written is None:
-            raise CorruptValueError(entry.key, _NO_LEASE.format("its locksmithd writes it again within 5 minutes"))
-        return found
+async def read_group(store: Store, group: str, memo: Memo | None = None) -> GroupView:
+    """Read all of a group. A semaphore that cannot be read is a `CorruptValueError`; others are its `problems`.
 
-    def parse_place(entry: Entry) -> Waiter:
-        found = waiter.decode(entry.value, entry.key)
-        if not entry.lease:
-            raise CorruptValueError(entry.key, _NO_LEASE.format("the next in the queue removes it"))
-        return found
-
+    For who reads again and again, `memo` keeps what was decoded.
+    """
+    now = datetime.now(UTC)
+    memo = memo or Memo()
+    decoded = _Decoding(memo)
     state = await Guarded(store, group).read()
     line = await read_all(store, keys.waiters_prefix(group))
     present = await read_all(store, keys.nodes_prefix(group))
@@ -69,24 +103,26 @@ async def read_group(store: Store, group: str) -> GroupView:
     shared, freeze, spacing, noted = [(await store.get(key)).entry for key in single]
     remembered = [*await read_all(store, keys.members_prefix(group)), *await read_all(store, keys.absent_prefix(group))]
     held_back = await read_all(store, keys.holds_prefix(group))
-    problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
-    machines = {one.machine_id: one for one in kept(parse_node, present) if not one.has_expired(now)}
-    return GroupView(
+    decoded.problems += [claim for claim in state.claims.values() if isinstance(claim, CorruptValueError)]
+    nodes = await decoded.all(_parse_node, present)
+    view = GroupView(
         group=group,
         semaphore=state.semaphore,
         claims=state.claims,
-        waiters=tuple(kept(parse_place, _in_order(line))),
-        machines=machines,
-        absent=_absent(kept(_parse_member, remembered), present, now),
-        share=only(lambda entry: share.decode(entry.value, entry.key), shared),
-        freeze=only(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
-        holds=dict(kept(parse_hold, held_back)),
-        spacing=only(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
-        noted=tuple(only(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
-        problems=tuple(problems),
+        waiters=tuple(await decoded.all(_parse_place, _in_order(line))),
+        machines={one.machine_id: one for one in nodes if not one.has_expired(now)},
+        absent=_absent(await decoded.all(_parse_member, remembered), present, now),
+        share=await decoded.one(lambda entry: share.decode(entry.value, entry.key), shared),
+        freeze=await decoded.one(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
+        holds=dict(await decoded.all(_parse_hold, held_back)),
+        spacing=await decoded.one(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
+        noted=tuple(await decoded.one(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
+        problems=tuple(decoded.problems),
         revision=state.revision,
         at=now,
     )
+    memo.end()
+    return view
 
 
 async def read_slots(store: Store, group: str) -> GroupView:
@@ -108,8 +144,30 @@ async def read_slots(store: Store, group: str) -> GroupView:
     return GroupView(group, state.semaphore, state.claims, machines=machines, revision=state.revision, at=at)
 
 
+def _parse_hold(entry: Entry) -> tuple[str, Order]:
+    return _name(entry), order.decode(entry.value, entry.key, HOLD)
+
+
+def _parse_node(entry: Entry) -> Node:
+    found = node.decode(entry.value, entry.key, _name(entry))
+    if not entry.lease and found.written is None:
+        raise CorruptValueError(entry.key, _NO_LEASE.format("its locksmithd writes it again within 5 minutes"))
+    return found
+
+
+def _parse_place(entry: Entry) -> Waiter:
+    found = waiter.decode(entry.value, entry.key)
+    if not entry.lease:
+        raise CorruptValueError(entry.key, _NO_LEASE.format("the next in the queue removes it"))
+    return found
+
+
 def _parse_member(entry: Entry) -> Member:
-    return member.decode(entry.value, entry.key, keys.unsegment(entry.key.rpartition("/")[2]))
+    return member.decode(entry.value, entry.key, _name(entry))
+
+
+def _name(entry: Entry) -> str:
+    return keys.unsegment(entry.key.rpartition("/")[2])
 
 
 def _absent(remembered: Iterable[Member], present: Iterable[Entry], now: datetime) -> dict[str, Member]:
@@ -142,6 +200,17 @@ async def list_groups(store: Store) -> list[str]:
             if reading.entry is not None or await _has_more(store, group):
                 found.append(group)
     return found
+
+
+async def read_groups(store: Store) -> tuple[list[GroupView], list[str]]:
+    """Read every group, and say of those that cannot be read why."""
+    views, problems = [], []
+    for name in await list_groups(store):
+        try:
+            views.append(await read_group(store, name))
+        except LocksmithError as error:
+            problems.append(f"{name or 'the default group'}: {with_group(str(error), name)}")
+    return views, problems
 
 
 async def is_used(store: Store, group: str) -> bool:

@@ -48,6 +48,11 @@ class Paths:
         return self.root / "run/credentials/locksmithd.service"
 
     @property
+    def server_credentials(self) -> Path:
+        """The credentials of the running unit of `locksmith-server`, which root alone can read."""
+        return self.root / "run/credentials/locksmith-server.service"
+
+    @property
     def state(self) -> Path:
         """The folder of files that survive a reboot."""
         return self.root / "var/lib/locksmith"

@@ -34,9 +34,9 @@ class GroupRules:
     """What a machine's configuration says about its group.
 
     `spacing`: for how many seconds after this machine's reboot no other machine begins one (0: none). `expire_after`:
-    after how many seconds the slot of a machine that is lost may be taken (0: never). `repeat`: for how many seconds
-    this machine takes no slot for a cause that it has rebooted for (0: the store is not asked). `max_per_day`: how many
-    reboots triggers may cause in 24 hours (0: the store is not asked).
+    for how many seconds this program must have seen the record of a lost machine before its slot may be taken (0:
+    never). `repeat`: for how many seconds this machine takes no slot for a cause that it has rebooted for (0: the store
+    is not asked). `max_per_day`: how many reboots triggers may cause in 24 hours (0: the store is not asked).
     """
 
     halt_after: HaltAfter = FIRST
@@ -208,13 +208,18 @@ class Admission:
             self._mark.keep()
 
     def expired(self, others: Others) -> Claim | None:
-        """Name a lost machine's claim whose slot may be taken by now, where the configuration wants that."""
+        """Name a lost machine's claim whose slot may be taken by now, where the configuration wants that.
+
+        What counts is for how long this program has seen its record unchanged. By the time in the record, a clock that
+        is a day off would take a slot a day early: this machine's, or that of the server which wrote it.
+        """
         if not self.rules.expire_after:
             return None
-        limit = timedelta(seconds=self.rules.expire_after)
         for claim in others.claims:
+            record = others.records.get(claim.holder)
+            stood = self._unchanged.stood(record, _now()) if record is not None else 0.0
             gone = claim.shows_presence and claim.holder not in others.present
-            if gone and self._clock() - claim.held_since > limit:
+            if gone and stood > self.rules.expire_after:
                 return claim
         return None
 

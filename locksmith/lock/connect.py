@@ -48,12 +48,14 @@ def lock_on(
     clock: Callable[[], datetime],
     limit: float,
     unchanged: Unchanged,
+    ttl: float = POLLED_TTL,
 ) -> QueuedLock:
-    """Make the lock of a group for one call of a FleetLock client, on a store that all calls share.
+    """Make the lock of a group for calls of a client, or of a machine, on a store that all calls share.
 
     `settings` are those of the store, for the check of the other keyspace (None: there is no other). No attempt begins
     after `limit` seconds. It is not to be closed: the client's place stays. `unchanged` is what the server has seen in
     its earlier calls: an order, a presence or a place whose lease does not end is over when it has stood for too long.
+    `ttl` is for how many seconds a place lasts near the front.
     """
 
     async def guard() -> None:
@@ -62,7 +64,7 @@ def lock_on(
 
     check = guard if settings is not None and settings.api == V3 else None
     lock = RebootLock(store, group, guard=check, rules=rules, clock=clock, limit=limit, unchanged=unchanged)
-    return QueuedLock(lock, Queue(store, group, ttl=POLLED_TTL, halt_after=rules.halt_after, unchanged=unchanged))
+    return QueuedLock(lock, Queue(store, group, ttl=ttl, halt_after=rules.halt_after, unchanged=unchanged))
 
 
 def _lock(

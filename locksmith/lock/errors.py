@@ -48,6 +48,14 @@ class OtherMachineError(LockError):
         )
 
 
+class ChangedOrderError(LockError):
+    """Refused: the order that stands there (`words`; empty: none) is not the one that an operator was shown."""
+
+    def __init__(self, kind: str, words: str) -> None:
+        now = f"another {kind} stands there now, {words}" if words else f"the {kind} that was shown has ended"
+        super().__init__(f"{now}; nothing was changed")
+
+
 class PlaceGoneError(LockError):
     """Not done: the client's place in the queue was removed while its slot was being taken."""
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Protocol
 
-from locksmith.errors import ConflictError, CorruptValueError, HostError, StoreError
+from locksmith.errors import ConflictError, CorruptValueError, HostError, StoreError, StoreRefusedError
 from locksmith.lock.absence import move, note_absent, tidy
 from locksmith.lock.records import keys, member, node
 from locksmith.lock.records.member import STOPPED, Member
@@ -124,7 +124,8 @@ class Membership:
         if last == self._group:
             return
         if last is not None:
-            await move_out(self._store, last, shown)
+            with contextlib.suppress(StoreRefusedError):  # it may not: then the machine expires there
+                await move_out(self._store, last, shown)
         self._last_group.write(self._group)
 
     async def _write(self, now: Member) -> None:

@@ -12,6 +12,7 @@ from random import Random
 from locksmith.errors import CorruptValueError, LockError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import read_order
+from locksmith.lock.errors import ChangedOrderError
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.holder import LockState
 from locksmith.lock.records import keys, semaphore
@@ -19,7 +20,7 @@ from locksmith.lock.records import order as order_record
 from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.order import FREEZE, HOLD, RESTORED, Order
-from locksmith.store.protocol import Entry, Store, remove
+from locksmith.store.protocol import Entry, Reading, Store, remove
 
 LIMIT = 30.0
 """Seconds for which an order whose race or answer was lost is tried again."""
@@ -51,7 +52,11 @@ class Ordered:
 
 
 class OperatorOrders:
-    """The orders of one group. Errors are those of the store and of the lock."""
+    """The orders of one group. Errors are those of the store and of the lock.
+
+    With the version that an operator was `shown` of an order's record (`ABSENT`: there was none), only that one is
+    changed: else `ChangedOrderError`.
+    """
 
     def __init__(
         self,
@@ -66,7 +71,13 @@ class OperatorOrders:
         self._group = group
 
     async def freeze(
-        self, order: Order, ttl: float | None = None, *, legacy: bool = False, keep_longer: bool = False
+        self,
+        order: Order,
+        ttl: float | None = None,
+        *,
+        legacy: bool = False,
+        keep_longer: bool = False,
+        shown: int | None = None,
     ) -> Ordered:
         """Let no further machine reboot, for `ttl` seconds (None: until `thaw`); `legacy` sets max to 0 too.
 
@@ -77,31 +88,39 @@ class OperatorOrders:
             stands = read_order((await self._store.get(key)).entry, FREEZE)
             if isinstance(stands, Order) and stands.outlasts(order) and not (legacy and stands.slots is None):
                 return Ordered(stands, await self.admin.read(), kept=True)
-        before = await self._put(key, FREEZE, order, ttl, legacy=legacy)
+        before = await self._put(key, FREEZE, order, ttl, legacy=legacy, shown=shown)
         if legacy:
             await self._guarded.retry.run(self._stop_legacy_nodes)
         return Ordered(before, await self._fence())
 
-    async def thaw(self) -> Stood:
+    async def thaw(self, *, shown: int | None = None) -> Stood:
         """End a freeze: the number of slots is again what it was, unless it was set meanwhile."""
         key = keys.freeze_key(self._group)
-        entry = (await self._store.get(key)).entry
+        reading = await self._store.get(key)
+        entry, stands = reading.entry, read_order(reading.entry, FREEZE)
+        _refuse_changed(FREEZE, reading, stands, shown)
         if entry is None:
             return None
-        stands = read_order(entry, FREEZE)
         if isinstance(stands, Order) and stands.slots is not None:
             slots = stands.slots
             await self._guarded.retry.run(lambda: self._resize(slots))
         return await self._remove(key, FREEZE, entry)
 
-    async def hold(self, machine_id: str, order: Order, ttl: float | None = None) -> Ordered:
+    async def hold(
+        self, machine_id: str, order: Order, ttl: float | None = None, *, shown: int | None = None
+    ) -> Ordered:
         """Keep one machine from rebooting."""
-        before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl)
+        before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl, shown=shown)
         return Ordered(before, await self._fence())
 
-    async def unhold(self, machine_id: str) -> Stood:
+    async def unhold(self, machine_id: str, *, shown: int | None = None) -> Stood:
         """Let that machine reboot again."""
-        return await self._remove(keys.hold_key(self._group, machine_id), HOLD)
+        key = keys.hold_key(self._group, machine_id)
+        if shown is None:
+            return await self._remove(key, HOLD)
+        reading = await self._store.get(key)
+        _refuse_changed(HOLD, reading, read_order(reading.entry, HOLD), shown)
+        return await self._remove(key, HOLD, reading.entry) if reading.entry else None
 
     async def resume(self, order: Order, done: list[Incident] | None = None) -> list[Incident]:
         """Acknowledge what went wrong in the group, and that the store is to be believed as it stands; name it.
@@ -111,7 +130,16 @@ class OperatorOrders:
         await self._put(keys.resume_key(self._group), RESTORED, order, None)
         return await self.admin.acknowledge(order.describe(), done)
 
-    async def _put(self, key: str, kind: str, order: Order, ttl: float | None, *, legacy: bool = False) -> Stood:
+    async def _put(
+        self,
+        key: str,
+        kind: str,
+        order: Order,
+        ttl: float | None,
+        *,
+        legacy: bool = False,
+        shown: int | None = None,
+    ) -> Stood:
         """Write an order over what stands there; a lost answer is known again by the order's nonce."""
         seen: list[Stood] = []
 
@@ -120,6 +148,7 @@ class OperatorOrders:
             stands = read_order(reading.entry, kind)
             if isinstance(stands, Order) and stands.nonce == order.nonce and seen:
                 return seen[-1]
+            _refuse_changed(kind, reading, stands, shown)
             seen.append(stands)
             slots = stands.slots if isinstance(stands, Order) else None
             if legacy and slots is None:
@@ -182,6 +211,12 @@ class OperatorOrders:
         now, reading = await self._guarded.semaphore()
         if now.max != slots:
             await self._store.swap(self._guarded.key, semaphore.encode(now.resize(slots)), reading.version)
+
+
+def _refuse_changed(kind: str, reading: Reading, stands: Stood, shown: int | None) -> None:
+    if shown is not None and reading.version != shown:
+        words = "" if stands is None else stands.describe() if isinstance(stands, Order) else "which cannot be read"
+        raise ChangedOrderError(kind, words)
 
 
 def _of_clusters(order: Order, stands: Stood) -> Order:

@@ -31,7 +31,12 @@ def ticket_key(group: str, claim: Claim | Waiter) -> str:
 
 def place_key(group: str, claim: Claim | Waiter, number: int) -> str:
     """Name the key of a claim's place."""
-    return f"{bound(group, number)}-{keys.segment(name_of(claim))}"
+    return numbered_key(group, name_of(claim), number)
+
+
+def numbered_key(group: str, name: str, number: int) -> str:
+    """Name the key of the place of `name`."""
+    return f"{bound(group, number)}-{keys.segment(name)}"
 
 
 def older_key(group: str, claim: Claim | Waiter) -> str:

@@ -20,12 +20,12 @@ from locksmith.lock import places
 from locksmith.lock.answer import QueuePosition
 from locksmith.lock.errors import PlaceGoneError
 from locksmith.lock.queue_halt import halts_all
-from locksmith.lock.queue_places import Place, Places, read
+from locksmith.lock.queue_places import Place, Places, is_shared, read, remove_place
 from locksmith.lock.queue_sight import KNOWN, LONG, QueueSight, Sight, known_for
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.lock.unchanged import Unchanged
-from locksmith.store.protocol import Entry, Store, remove
+from locksmith.store.protocol import Entry, Store
 
 log = logging.getLogger(__name__)
 
@@ -223,7 +223,8 @@ class Queue:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""
         try:
             ttl = self._ttl_of(place)
-            if self._first or place.uncertain or ttl != place.ttl or not place.entry.lease:
+            own = place.entry.lease and not is_shared(place.entry)
+            if self._first or place.uncertain or ttl != place.ttl or not own:
                 self._place = await self._write(place, ttl)
             else:
                 self._place = await self._places.renew(place)
@@ -256,7 +257,7 @@ class Queue:
         for place in left:
             log.info("removing %s: it belongs to no machine that is there", place.key)
             with contextlib.suppress(ConflictError):
-                await remove(self._store, place)
+                await remove_place(self._store, place)
         return bool(left)
 
     def _is_deserted(self, first: Entry) -> bool:

@@ -85,19 +85,18 @@ class Places:
         return Place(place.claim, ticket, entry, _now(), ttl)
 
     async def remove(self, place: Place) -> None:
-        """Remove a place and its ticket."""
-        await self._store.revoke(place.entry)
-        if place.ticket.lease != place.entry.lease:
-            await self._remove(place.ticket)
+        """Remove a place and its ticket, also where they have lost their lease, as in a copied keyspace."""
+        await self._remove(place.entry)
+        await self._remove_ticket(place.ticket, place.entry)
 
     async def remove_of(self, claim: Claim) -> None:
         """Remove a claim's place that an earlier run of this program had; without one, nothing."""
         found = await self._find(claim)
         for entry in (found.place, found.older):
             if entry is not None and _nonce(entry) == claim.nonce:
-                await remove(self._store, entry)
-                if found.ticket is not None and found.ticket.lease != entry.lease:
-                    await self._remove(found.ticket)
+                await remove_place(self._store, entry)
+                if found.ticket is not None:
+                    await self._remove_ticket(found.ticket, entry)
 
     async def _enter(self, claim: Claim, turn: int | None = None, older: int = ABSENT) -> tuple[Place, int]:
         """Make a ticket and its place, in the stead of one of that version that an older version of locksmith made.
@@ -140,7 +139,8 @@ class Places:
 
     async def _take_over(self, claim: Claim, ticket: Entry, entry: Entry) -> Place:
         place = self.resumed(claim, ticket, entry)
-        return await (self.renew(place) if entry.lease else self.write(place, self._ttl))
+        own = entry.lease and not is_shared(entry)
+        return await (self.renew(place) if own else self.write(place, self._ttl))
 
     async def _find(self, claim: Claim) -> _Found:
         wanted = [places.ticket_key(self._group, claim), places.older_key(self._group, claim)]
@@ -153,10 +153,31 @@ class Places:
         key = places.place_key(self._group, claim, number)
         return _Found(ticket, (await self._store.get(key)).entry, older)
 
+    async def _remove_ticket(self, ticket: Entry, place: Entry) -> None:
+        """Remove the ticket of a place that was removed, unless the end of their own lease has removed both."""
+        if not ticket.lease or ticket.lease != place.lease or is_shared(place):
+            await self._remove(ticket)
+
     async def _remove(self, entry: Entry) -> None:
         """Remove an entry, unless it was removed with another."""
         with contextlib.suppress(ConflictError):
-            await remove(self._store, entry)
+            await remove_place(self._store, entry)
+
+
+async def remove_place(store: Store, entry: Entry) -> None:
+    """Remove a place or its ticket; `ConflictError`: it was changed meanwhile.
+
+    A lease that many places share is not revoked with one of them. A ticket does not say whose lease it has.
+    """
+    if entry.lease and not is_shared(entry) and "/tickets/" not in entry.key:
+        await remove(store, entry)
+    else:
+        await store.delete(entry.key, entry.version)
+
+
+def is_shared(place: Entry) -> bool:
+    """Tell whether the lease of a place is that of many."""
+    return bool(read(place, lambda found: found.shared))
 
 
 def read(entry: Entry, part: Callable[[Waiter], T]) -> T | None:

@@ -162,6 +162,10 @@ class QueuedLock:
         self._stop_waiting()
         await self._queue.leave(claim)
 
+    def rest(self) -> None:
+        """Watch for nothing more; the place stays."""
+        self._wait.stop()
+
     async def close(self) -> None:
         """Remove the place that is known here, and let go of the store."""
         self._wait.stop()

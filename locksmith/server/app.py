@@ -9,8 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from email.utils import formatdate
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,34 +24,40 @@ from locksmith.server.answers import SUCCESS, Answer, bad_request, refused, unau
 from locksmith.server.passwords import Passwords
 from locksmith.server.ports import FleetLock
 from locksmith.server.refusal import Refusal, RefusalKind
-from locksmith.server.requests import LARGEST_BODY, TOO_LARGE, TOO_SLOW, Call, head_problem, parse_body
+from locksmith.server.reply import Reply, date, read_body
+from locksmith.server.requests import TOO_SLOW, Call, head_problem, parse_body
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.visits import Stage
 
 log = logging.getLogger(__name__)
 
-BODY_LIMIT: Final = 10.0
-"""Seconds for a body."""
 CALL_LIMIT: Final = 60.0
 """Seconds for the rules; a call that takes longer goes on without its client, who asks again."""
-DRAIN_LIMIT: Final = 2.0
-"""Seconds in which a client may still send what is not read, so that it sees its answer and no reset."""
-MOST_DRAINED: Final = 16 * 1024 * 1024
 REFUSALS_LOGGED: Final = 1 / 30
 """Warnings per second for each group."""
+
+GRANTED: Final = "granted"
+"""The kind of an answer that is no refusal."""
 
 _ABSOLUTE = re.compile("https?://[^/]*", re.IGNORECASE)
 """Begins a target in absolute form, as clients send it to proxies."""
 
 Rule = Callable[[str, str], Awaitable[Refusal | None]]
+Counted = Callable[[str, str], None]
+"""Told of each call of FleetLock that was answered: its name, and the kind of its answer (`granted`: none)."""
 
 
-def make_app(desk: FleetLock, groups: Mapping[str, ServedGroup], others: Sequence[BaseRoute] = ()) -> ASGIApp:
+def make_app(
+    desk: FleetLock,
+    groups: Mapping[str, ServedGroup],
+    others: Sequence[BaseRoute] = (),
+    counted: Counted | None = None,
+) -> ASGIApp:
     """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix.
 
     `others` are the routes of what else is served; they come first.
     """
-    calls = _Calls(desk, groups)
+    calls = _Calls(desk, groups, counted)
     routes = [*others]
     for path, endpoint, methods in (
         ("/v1/pre-reboot", calls.pre_reboot, ["POST"]),
@@ -76,36 +81,36 @@ def make_app(desk: FleetLock, groups: Mapping[str, ServedGroup], others: Sequenc
 
 async def _alive(_request: Request) -> Response:
     """Say that the process is alive; whether etcd answers is another question, which each call answers."""
-    return PlainTextResponse("ok\n", headers=_date())
+    return PlainTextResponse("ok\n", headers=date())
 
 
 async def _no_such(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 405:  # noqa: PLR2004 - Method Not Allowed
         allow = (getattr(error, "headers", None) or {}).get("Allow", "POST")
-        return _Reply(request, bad_request(f"the method must be {allow}", 405, {"Allow": allow}, unread=True))
+        return Reply(request, bad_request(f"the method must be {allow}", 405, {"Allow": allow}, unread=True))
     here = "this server has POST v1/pre-reboot, POST v1/steady-state and GET healthz"
-    return _Reply(request, bad_request(f"there is no such path: {here}", 404, unread=True))
+    return Reply(request, bad_request(f"there is no such path: {here}", 404, unread=True))
 
 
 class _Calls:
     """Both calls."""
 
-    def __init__(self, desk: FleetLock, groups: Mapping[str, ServedGroup]) -> None:
-        self._desk, self._groups = desk, groups
+    def __init__(self, desk: FleetLock, groups: Mapping[str, ServedGroup], counted: Counted | None = None) -> None:
+        self._desk, self._groups, self._counted = desk, groups, counted
         self._passwords, self._guesses = Passwords(groups), Guesses()
         self._told = {name: RateLimit(3, REFUSALS_LOGGED) for name in (*groups, "")}
         self._running: set[asyncio.Future[Refusal | None]] = set()
 
     async def pre_reboot(self, request: Request) -> Response:
         """Answer `pre-reboot`."""
-        return await self._answer(request, self._desk.pre_reboot)
+        return await self._answer(request, self._desk.pre_reboot, "pre-reboot")
 
     async def steady_state(self, request: Request) -> Response:
         """Answer `steady-state`."""
-        return await self._answer(request, self._desk.steady_state)
+        return await self._answer(request, self._desk.steady_state, "steady-state")
 
-    async def _answer(self, request: Request, rule: Rule) -> Response:
+    async def _answer(self, request: Request, rule: Rule, name: str) -> Response:
         try:
             answer = await self._decide(request, rule)
         except ClientDisconnect:
@@ -113,7 +118,9 @@ class _Calls:
         except Exception as error:  # noqa: BLE001 - the client must take no error for a permission
             log.error("a call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line, no traceback
             answer = Answer(500, Refusal(RefusalKind.STORE, "the server failed: see the log of locksmith-server"))
-        return _Reply(request, answer)
+        if self._counted is not None:
+            self._counted(name, answer.refusal.kind.value if answer.refusal else GRANTED)
+        return Reply(request, answer)
 
     async def _decide(self, request: Request, rule: Rule) -> Answer:
         call = head_problem(request.headers.items()) or await _read_call(request)
@@ -169,53 +176,5 @@ def _heed(late: "asyncio.Future[Refusal | None]") -> None:
 
 
 async def _read_call(request: Request) -> Call | Answer:
-    raw = bytearray()
-    try:
-        async with asyncio.timeout(BODY_LIMIT):
-            async for piece in request.stream():
-                raw += piece
-                if len(raw) > LARGEST_BODY:
-                    return TOO_LARGE
-    except TimeoutError:
-        return TOO_SLOW
-    return parse_body(bytes(raw))
-
-
-class _Reply(Response):
-    """Sends an answer. If a client still sends what is not read, it may go on for a moment, so that it sees it."""
-
-    def __init__(self, request: Request, answer: Answer) -> None:
-        headers = {**answer.headers, **_date(), **({"Connection": "close"} if answer.closes else {})}
-        super().__init__(answer.body, answer.status, headers, media_type="application/json")
-        self._closes = answer.closes
-        kind = answer.refusal.kind.value if answer.refusal else "granted"
-        address = getattr(getattr(request.state, "guest", None), "address", "")
-        log.debug("%s %s %s: %d %s", address, request.method, request.scope["path"], answer.status, kind)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        if not self._closes:
-            await super().__call__(scope, receive, send)
-            return
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        # The body is whole by its length; `more_body` keeps the connection.
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        await _drain(receive)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _drain(receive: Receive) -> None:
-    left = MOST_DRAINED
-    try:
-        async with asyncio.timeout(DRAIN_LIMIT):
-            while left > 0:
-                message: Mapping[str, Any] = await receive()
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
-                left -= len(message.get("body", b""))
-    except TimeoutError:
-        return
-
-
-def _date() -> dict[str, str]:
-    return {"Date": formatdate(usegmt=True)}
+    raw = await read_body(request)
+    return raw if isinstance(raw, Answer) else parse_body(raw)

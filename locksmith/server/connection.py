@@ -5,8 +5,10 @@ and for a client that does not read. So each connection has a deadline here, and
 """
 
 import asyncio
+import re
 import socket
 import ssl
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -27,6 +29,8 @@ LONGEST: Final = 600.0
 """Seconds after which a connection ends with its next answer: its certificates were checked at its beginning."""
 CALL_LIMIT: Final = 90.0
 """Seconds from the head of a request to the end of its answer."""
+CLOSE: Final = (b"connection", b"close")
+_MACHINE_ID = re.compile("[0-9a-f]{32}")
 _TWO_LENGTHS = {b"content-length", b"transfer-encoding"}
 """A proxy may see another end of a body with both: what follows is not answered (RFC 9112, 6.1)."""
 
@@ -37,12 +41,19 @@ class Guest(Visit):
 
     address: str = ""
     certificate: bool = False
+    machines: frozenset[str] = frozenset()
+    """The ids of machines that its certificate names."""
     since: float = 0.0
     seen: int = 0
     """Bytes that have come while it waited."""
     deadline: float = 0.0
     connection: socket.socket | None = None
     protocol: "Connection | None" = field(default=None, repr=False)
+    parks: "Callable[[Guest, bool], None]" = field(default=lambda _guest, _parked: None, repr=False)
+
+    def park(self, *, parked: bool) -> None:
+        """Have it wait for an answer that takes long by its nature, without the place of another; or no longer."""
+        self.parks(self, parked)
 
     def end(self) -> None:
         """End it now, with a reset."""
@@ -66,7 +77,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Begin: TLS has been negotiated."""
         self.guest.protocol = self
-        self.guest.certificate = _has_certificate(transport)
+        self.guest.certificate, self.guest.machines = _has_certificate(transport), _machines_of(transport)
         self._within(REQUEST_LIMIT)
         super().connection_made(transport)
 
@@ -102,7 +113,7 @@ class Connection(H11Protocol):
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
+            CLOSE,
         ]
         for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
             self.transport.write(self.conn.send(event) or b"")
@@ -112,6 +123,9 @@ class Connection(H11Protocol):
         """End after the answer that is under way; at once if there is none."""
         with suppress(h11.LocalProtocolError):
             self.shutdown()
+        if self.cycle is not None and not self.cycle.response_started:
+            # As if its client had asked for that: uvicorn says then that it closes, so no request is sent in between.
+            self.cycle.scope["headers"] = [*self.cycle.scope["headers"], CLOSE]
 
     def _begun_after(self, before: object) -> None:
         if self.cycle is not before:
@@ -128,3 +142,20 @@ def _has_certificate(transport: asyncio.Transport) -> bool:
     """Tell whether the client has shown a certificate; the handshake has verified it."""
     tls = transport.get_extra_info("ssl_object")
     return isinstance(tls, ssl.SSLObject) and bool(tls.getpeercert(binary_form=True))
+
+
+def _machines_of(transport: asyncio.Transport) -> frozenset[str]:
+    """Give the machine ids in the verified certificate of a client, if it has one."""
+    tls = transport.get_extra_info("ssl_object")
+    return machines_in(tls.getpeercert() or {}) if isinstance(tls, ssl.SSLObject) else frozenset()
+
+
+def machines_in(certificate: Mapping[str, Any]) -> frozenset[str]:
+    """Give the machine ids in a certificate, as `getpeercert` gives it: common names, and DNS names of the SAN.
+
+    A machine id has 32 hexadecimal digits (machine-id(5)). Names of another shape are none.
+    """
+    subject = certificate.get("subject", ())
+    names = [value for part in subject for name, value in part if name == "commonName"]
+    names += [value for kind, value in certificate.get("subjectAltName", ()) if kind == "DNS"]
+    return frozenset(name for name in names if _MACHINE_ID.fullmatch(name))

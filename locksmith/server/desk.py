@@ -12,8 +12,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
+from locksmith.agent.ports import Gate
 from locksmith.config.model import Config
 from locksmith.errors import ConflictError, CorruptValueError, HostError, LockError, OlderJournalError, StoreError
+from locksmith.gates.synced_clock import SyncedClock
 from locksmith.host.clock import local_clock
 from locksmith.host.dbus.bus import SystemBus
 from locksmith.host.hostname import read_hostname
@@ -70,6 +72,7 @@ class Desk:
         store: Store | None = None,
         programs: HookPrograms | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        synced: Gate | None = None,
     ) -> None:
         self._config = config
         self._settings = config.server
@@ -81,9 +84,11 @@ class Desk:
         self._unchanged = Unchanged()
         self._names = ClientNames(self._store)
         self._busy = BusySlots(self._store, local_clock())
-        programs = programs or Programs(paths, SystemBus(), config.server.hook_limit.total_seconds(), paths.server_run)
+        bus = SystemBus()
+        programs = programs or Programs(paths, bus, config.server.hook_limit.total_seconds(), paths.server_run)
         self._hooks = ClientHooks(self._store, programs, read_hostname(paths), clock)
         self._local = local_clock()
+        self._synced: Gate | None = synced or (SyncedClock(bus) if config.window.synced else None)
         self._rules = GroupRules(
             halt_after=config.halt.after,
             spacing=config.reboot.spacing.total_seconds(),
@@ -134,7 +139,7 @@ class Desk:
         if cycle.machine:
             await slots.give_way(cycle, "a machine with its id is present")
             raise OtherMachineError(client)
-        if closed := await self._windows(group).closed(self._local(), begun=cycle.held is not None):
+        if closed := await self._closed(group, begun=cycle.held is not None):
             await slots.give_way(cycle, "its window closed")
             return refusal(RefusalKind.WINDOW, closed)
         claim = cycle.claim or await self._new_claim(group, client)
@@ -156,10 +161,16 @@ class Desk:
         """Run the hooks of a client with a slot, and ask for its window again: both have taken a while."""
         if unready := await slots.prepare(claim):
             return refusal(RefusalKind.NOT_READY, unready)
-        if closed := await self._windows(group).closed(self._local(), begun=True):
+        if closed := await self._closed(group, begun=True):
             await slots.give_way(await slots.read(claim.holder), "its window closed")
             return refusal(RefusalKind.WINDOW, closed)
         return None
+
+    async def _closed(self, group: str, *, begun: bool) -> str:
+        """Say why no client may reboot now: by its windows, or because this machine does not know the time."""
+        for blocker in await self._synced.check(None) if self._synced is not None else ():
+            return f"no window counts on this server: {blocker.text}"
+        return await self._windows(group).closed(self._local(), begun=begun)
 
     async def _steady_state(self, group: str, client: str, _again: bool) -> Refusal | None:
         slots = self._slots(group)
@@ -172,6 +183,8 @@ class Desk:
             if self._store.transactional:
                 # No take can win without the place. Whether one has won before, the next reading tells.
                 pending, cycle = [], await slots.read(client)
+                if cycle.queued is not None:
+                    raise OtherServerError(f"{client} has a place in the queue again")
         if cycle.held is not None:
             why = REBOOTED if cycle.committed else STEADY
             if unready := await slots.undo(cycle.held, why, rebooted=cycle.committed):

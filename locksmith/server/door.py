@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 INSIDE: Final = 512
 LOBBY: Final = 16_384
+PARKED: Final = 16_384
+"""Machines that wait for a slot: their calls last a minute, so they keep no other from coming inside."""
 SPARE: Final = 256
 """File descriptors for all else: etcd, hooks, the log."""
 THINNED: Final = 16
@@ -54,11 +56,12 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 def size_of_lobby() -> int:
     """Give how many connections may wait, and have this process get the descriptors: systemd gives 1024 at first."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = LOBBY + INSIDE + SPARE
+    wanted = LOBBY + PARKED + INSIDE + SPARE
     soft = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
-    return max(THINNED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - INSIDE - SPARE)
+    left = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - INSIDE - SPARE
+    return max(THINNED, min(LOBBY, left - PARKED if left > 2 * PARKED else left // 2))
 
 
 class Door:
@@ -80,6 +83,7 @@ class Door:
         self._waiting: dict[Guest, socket.socket] = {}
         self._ready: OrderedDict[str, deque[Guest]] = OrderedDict()
         self._inside: dict[Guest, asyncio.Task[None]] = {}
+        self._parked: set[Guest] = set()
         self._crowded, self._failed = RateLimit(1, WARNINGS), RateLimit(1, WARNINGS)
         self._come, self._gone = asyncio.Event(), asyncio.Event()
         self._serving: list[asyncio.Task[None]] = []
@@ -103,8 +107,12 @@ class Door:
             error = task.exception()
             raise HostError(f"no connection is accepted any more: {type(error).__name__}: {error}")
 
-    async def close(self, limit: float) -> None:
-        """Accept no more, let each answer that is under way be sent within `limit` seconds, and end all."""
+    async def close(self, limit: float, draining: Callable[[], None] = lambda: None) -> None:
+        """Accept no more, let each answer that is under way be sent within `limit` seconds, and end all.
+
+        `draining` answers those who wait. By then each of their connections is to end with its answer, so no client
+        sends its next request to this server.
+        """
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
@@ -117,6 +125,7 @@ class Door:
                 guest.end()
             else:
                 guest.protocol.finish()
+        draining()
         try:
             async with asyncio.timeout(limit):
                 while self._inside:
@@ -168,7 +177,8 @@ class Door:
     def _welcome(self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: Any) -> None:
         if len(self._waiting) >= self._lobby:
             self._thin_out()
-        guest = Guest(origin(address), address=str(plain_address(str(address[0]))), connection=connection)
+        where = str(plain_address(str(address[0])))
+        guest = Guest(origin(address), address=where, connection=connection, parks=self._park)
         guest.deadline = loop.time() + REQUEST_LIMIT
         self._waiting[guest] = connection
         loop.add_reader(connection, self._speaks, guest)
@@ -219,7 +229,7 @@ class Door:
             await self._room(loop)
             if (connection := self._waiting.pop(guest, None)) is None:  # its time has ended meanwhile
                 continue
-            if len(self._inside) >= self._most:
+            if self._places_taken >= self._most:
                 self._end_one()
             guest.since = loop.time()
             guest.deadline = guest.since + REQUEST_LIMIT
@@ -239,7 +249,7 @@ class Door:
 
     async def _room(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wait while each connection inside has a request that is worked on, or has hardly begun."""
-        while len(self._inside) >= self._most:
+        while self._places_taken >= self._most:
             idle = self._without_request()
             if idle and dispensable(idle).since + GRACE <= loop.time():
                 return
@@ -274,8 +284,19 @@ class Door:
             log.debug("%s: no TLS: %s", guest.address, error)
             self._forget(guest)
 
+    @property
+    def _places_taken(self) -> int:
+        return len(self._inside) - len(self._parked)
+
+    def _park(self, guest: Guest, parked: bool) -> None:
+        if parked and guest in self._inside and len(self._parked) < PARKED:
+            self._parked.add(guest)
+        else:
+            self._parked.discard(guest)
+
     def _forget(self, guest: Guest) -> None:
         self._inside.pop(guest, None)
+        self._parked.discard(guest)
         self._gone.set()
 
     async def _sweep(self) -> None:

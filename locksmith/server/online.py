@@ -1,15 +1,19 @@
-"""Asks etcd what the server will ask: for `--check-config --online`. Nothing is written."""
+"""Asks etcd what the server will ask: for `--check-config --online`. Nothing is written, and no notice is sent."""
 
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from locksmith.config.model import Config
+from locksmith.config.notify_model import Target
 from locksmith.config.server import sets_of_store
 from locksmith.errors import LocksmithError, StoreUnavailableError
 from locksmith.lock.records.keys import semaphore_key
 from locksmith.lock.window_sets import WindowStore
+from locksmith.server.delivery import service_of
 from locksmith.store.connect import open_store
+from locksmith.util.threads import in_thread
 from locksmith.util.words import instead_of
 
 LIMIT = 30.0
@@ -26,13 +30,13 @@ class Contact:
 
 
 async def contact(config: Config) -> list[Contact]:
-    """Ask each endpoint, and the store for each set of windows that is not in the configuration."""
+    """Ask each endpoint, the store for each set of windows that it must have, and apprise for the targets' URLs."""
     endpoints = [await _asked(f"etcd {url}", _endpoint(config, url)) for url in config.store.endpoints]
     known = config.window.known
     wanted = dict.fromkeys(name for group in config.server.groups.values() for name in sets_of_store(group, known))
-    if not wanted:
-        return endpoints
-    return [*endpoints, *[await _asked(f"the windows {name}", _windows(config, name)) for name in wanted]]
+    windows = [await _asked(f"the windows {name}", _windows(config, name)) for name in wanted]
+    targets = [await _asked(f"the target {one.name}", _service(one)) for one in config.notify.targets.values()]
+    return [*endpoints, *windows, *targets]
 
 
 async def _asked(name: str, question: Awaitable[str]) -> Contact:
@@ -43,6 +47,12 @@ async def _asked(name: str, question: Awaitable[str]) -> Contact:
         return Contact(name, problem=f"no answer within {LIMIT:g} s")
     except LocksmithError as error:
         return Contact(name, problem=str(error))
+
+
+async def _service(target: Target) -> str:
+    """Name the service that a target's URL is for."""
+    service = await in_thread(partial(service_of, target), limit=LIMIT)
+    return f"its URL is one for {service}; nothing was sent"
 
 
 async def _endpoint(config: Config, url: str) -> str:

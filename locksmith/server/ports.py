@@ -1,6 +1,7 @@
 """What the HTTP side of the server asks: the rules of FleetLock, apart from its wire, and who calls."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from starlette.requests import Request
 
@@ -30,4 +31,27 @@ class Identifies(Protocol):
 
     async def identify(self, request: Request) -> Identity | Answer:
         """Give the caller; an `Answer` (401, 403, 429, 503) says why it is not known. Nothing is believed but proof."""
+        ...
+
+
+class MachineDesk(Protocol):
+    """The calls of daemons with the strategy `server`, apart from their wire (lock/machine_wire.py).
+
+    Nothing is kept between two calls that another server needs, so each call may come to any server, and again.
+    """
+
+    async def call(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+        """Give the answer to a call of the machine with this id, whose credential was right, as JSON.
+
+        An answer with a `kind` is an error of the store, with the position at which the store was found.
+        `BadJsonError`: the call cannot be read. Other errors are those of the lock and of the store.
+        """
+        ...
+
+    def drain(self) -> None:
+        """Answer all who wait, at once: this server stops."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the store. What machines have stays."""
         ...

@@ -16,7 +16,13 @@ LONGEST_GROUP: Final = 200
 
 _GROUP = re.compile(rf"[a-zA-Z0-9.-]{{1,{LONGEST_GROUP}}}")
 
-TOO_LARGE: Final = bad_request(f"the body has more than the {LARGEST_BODY} bytes that are read", 413, unread=True)
+
+def too_large(most: int) -> Answer:
+    """Refuse a body of more than so many bytes."""
+    return bad_request(f"the body has more than the {most} bytes that are read", 413, unread=True)
+
+
+TOO_LARGE: Final = too_large(LARGEST_BODY)
 TOO_SLOW: Final = bad_request("the body did not come in time", 408, unread=True)
 NOT_HTTP: Final = bad_request("this is no HTTP/1.1 request that can be read", unread=True)
 

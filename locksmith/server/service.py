@@ -5,11 +5,12 @@ import logging
 import signal
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from starlette.routing import BaseRoute
 from uvicorn.config import Config as HttpConfig
 
 from locksmith.config.model import Config
@@ -17,11 +18,19 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import make_app
+from locksmith.server.app import Counted, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
+from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
+from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
+from locksmith.server.hub import Hub
+from locksmith.server.machine_calls import make_routes
+from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
+from locksmith.server.whoami import whoami_routes
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
 from locksmith.util.visits import listen
@@ -37,10 +46,40 @@ STOP_LIMIT: Final = 8.0
 async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
+    from locksmith.server.notify import NoticeCounts, notifying  # noqa: PLC0415 - the same
+    from locksmith.server.pages import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    await serve(Desk(config, paths), config.server, listener, context, notifier)
+    store = open_store(config.store, observer=Expecting(str))
+    people = Credentials(store)
+    machines = MachineDesk(config)
+    hub = Hub(machines.store, config.server.groups)
+    counts = NoticeCounts(config.notify.targets)
+    web = Web(config, paths, store, people=people, reads=hub.page_reads, more=(counts,))
+    machines.wait_by(hub)
+    # The path of an enrolment is like that of a machine's call, so it comes first.
+    first = [*Enrolment(store).routes(), *whoami_routes(people)]
+    others = [*first, *web.counting(make_routes(machines, people, config.server.groups)), *web.routes]
+    try:
+        desk = Desk(config, paths)
+        hub.start()
+        async with notifying(config, paths, counts, hub.page_reads):
+            await serve(
+                desk,
+                config.server,
+                listener,
+                context,
+                notifier,
+                others=others,
+                draining=machines.drain,
+                stop=web.stop,
+                counted=web.counted,
+            )
+    finally:
+        await hub.close()
+        await machines.close()
+        await store.close()
 
 
 async def serve(
@@ -49,13 +88,23 @@ async def serve(
     listener: socket.socket,
     context: Callable[[], ssl.SSLContext] | None,
     notifier: Notifier,
+    *,
+    others: Sequence[BaseRoute] = (),
+    draining: Callable[[], None] = lambda: None,
+    stop: Callable[[], Awaitable[None]] | None = None,
+    counted: Counted | None = None,
 ) -> None:
-    """Serve these rules on a socket until a signal."""
+    """Serve these rules, and other routes, on a socket until a signal.
+
+    `draining` answers those who wait; `stop` ends answers that have no end.
+    """
     asyncio.get_running_loop().set_exception_handler(_log_line)
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(listener, http_config(make_app(desk, settings.groups)), context, lobby=size_of_lobby())
+        door = Door(
+            listener, http_config(make_app(desk, settings.groups, others, counted)), context, lobby=size_of_lobby()
+        )
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)
@@ -67,7 +116,9 @@ async def serve(
             log.info("stops: what is under way is answered")
         finally:
             notifier.stopping()
-            await door.close(STOP_LIMIT)
+            if stop is not None:
+                await stop()
+            await door.close(STOP_LIMIT, draining)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
             await desk.close()

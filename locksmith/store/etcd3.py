@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, PastGoneError, StoreError, StoreRefusedError
+from locksmith.store import etcd3_feed
 from locksmith.store import etcd3_wire as wire
+from locksmith.store.feed import Hear
 from locksmith.store.gateway import Gateway
 from locksmith.store.grpc import Message
 from locksmith.store.meter import Meter
@@ -37,6 +39,8 @@ GRANT = "/v3/lease/grant"
 KEEP_ALIVE = "/v3/lease/keepalive"
 REVOKE = "/v3/lease/revoke"
 
+PAGE = 2000
+"""Keys in one request for all below a prefix: about a megabyte."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds before a watch is opened again: doubled each time, until a watch has lasted longer than the longest pause."""
 
@@ -185,6 +189,32 @@ class Etcd3Store:
                 return await self._watch(request, wire.Changes(after, None if prefix else key, until), limit)
         except TimeoutError:
             return None
+
+    async def whole(self, prefix: str) -> Listing:
+        """Read all keys below a prefix, in pages of one revision."""
+        found: list[Entry] = []
+        start, end, at = prefix, wire.behind(prefix), 0
+        while True:
+            page = await self.range(start, end, limit=PAGE, at=at)
+            at = at or page.revision
+            found += page.entries
+            if len(page.entries) >= page.total:
+                return Listing(tuple(found), at, len(found))
+            start = wire.next_key(page.entries[-1].key)
+
+    async def feed(self, prefix: str, after: int, hear: Hear, *, limit: float) -> None:
+        """Watch a prefix once: after a break the caller asks how the store stands, and opens the next."""
+        request = wire.watch_request(wire.below(prefix), after)
+        picked = etcd3_feed.Messages(hear)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                if await self._gateway.follow(WATCH, request, picked, silence=limit):
+                    raise PastGoneError(f"the store no longer has its revision {after + 1}")
+
+    async def bind(self, puts: Sequence[Put], lease: int) -> None:
+        """Write keys, and bind them to one lease."""
+        fields = wire.transaction(puts, lease, leased=len(puts))
+        await self._gateway.call(TXN, fields, lambda message: wire.committed(message, puts), write=True)
 
     async def close(self) -> None:
         """End every call under way."""

@@ -228,7 +228,7 @@ class Changes:
     def __call__(self, message: Message) -> Change | None:
         """Give the change, or None for "nothing yet"."""
         if read(message, "canceled", bool, default=False):
-            return self._cancelled(message)
+            return Change() if is_compacted(message) else None
         if read(message, "created", bool, default=False) and fields.revision(message) < self.after:
             return Change()  # a store that went back in time would stay silent until it has caught up
         events = read(message, "events", list, [])
@@ -237,14 +237,16 @@ class Changes:
         change = Change() if self.key is None else _change(self.key, events)
         return change if change.reading is None or self.until(change) else None
 
-    def _cancelled(self, message: Message) -> Change:
-        reason = read(message, "cancel_reason", str, "no reason given")
-        if number(message, "compact_revision") or COMPACTED in reason:
-            return Change()
-        if any(reason.endswith(text) for text in TOKEN_FAILURE):
-            # With these words it refuses an outdated token, and a user without rights.
-            raise TokenRefusedError(f"the watch was refused: {reason}", outdated=True)
-        raise MaybeDoneError(f"the watch was cancelled: {reason}")
+
+def is_compacted(message: Message) -> bool:
+    """Tell why a watch was cancelled: True: what it asks for is gone; else an error is raised."""
+    reason = read(message, "cancel_reason", str, "no reason given")
+    if number(message, "compact_revision") or COMPACTED in reason:
+        return True
+    if any(reason.endswith(text) for text in TOKEN_FAILURE):
+        # With these words it refuses an outdated token, and a user without rights.
+        raise TokenRefusedError(f"the watch was refused: {reason}", outdated=True)
+    raise MaybeDoneError(f"the watch was cancelled: {reason}")
 
 
 def _change(key: str, events: Sequence[Any]) -> Change:

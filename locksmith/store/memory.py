@@ -11,7 +11,8 @@ from typing import Generic, Protocol, TypeVar
 
 from locksmith.errors import ConflictError, StoreUnavailableError
 from locksmith.store.cluster import ForeignError, OneCluster
-from locksmith.store.memory_server import MemoryServer, Watch
+from locksmith.store.feed import Hear
+from locksmith.store.memory_server import Listener, MemoryServer, Watch
 from locksmith.store.protocol import (
     ABSENT,
     Also,
@@ -191,6 +192,26 @@ class MemoryStore:
         finally:
             self._watches.discard(watch)
             self._server.forget(watch)
+
+    async def whole(self, prefix: str) -> Listing:
+        """Read all keys below a prefix."""
+        return await self._carry("whole", prefix, lambda: self._server.list(prefix, 0, None))
+
+    async def feed(self, prefix: str, after: int, hear: Hear, *, limit: float) -> None:
+        """Tell each change below a prefix. The network may break it: the server then drops all that listen."""
+        listener = Listener(prefix, hear)
+        try:
+            await self._carry("feed", prefix, lambda: self._server.listen(listener, after))
+            async with asyncio.timeout(limit):
+                await listener.ended.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._server.drop(listener)
+
+    async def bind(self, puts: Sequence[Put], lease: int) -> None:
+        """Write keys, and bind them to one lease."""
+        await self._carry("bind", puts[0].key, lambda: self._server.bind(puts, lease), write=True)
 
     async def close(self) -> None:
         """End every wait under way."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from locksmith.errors import ConflictError, PastGoneError, StoreRefusedError
+from locksmith.store.feed import Batch, Hear, Opened, Removed
 from locksmith.store.protocol import (
     ABSENT,
     MOST_OPERATIONS,
@@ -34,6 +35,15 @@ class Watch:
     key: str
     prefix: bool
     woken: asyncio.Future[Change]
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """A client that is told each change below a prefix; `ended` is set when its connection is lost."""
+
+    prefix: str
+    hear: Hear
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,9 @@ class MemoryServer:
     # By key, and by prefix; in order of their coming, so that a simulation wakes all clients the same way twice.
     _watches: dict[str, dict[Watch, None]] = field(default_factory=dict)
     _broad: dict[str, dict[Watch, None]] = field(default_factory=dict)
+    _listeners: dict[Listener, None] = field(default_factory=dict)
+    # The keys that were changed since the listeners were told.
+    _untold: dict[str, None] = field(default_factory=dict)
     _leases: int = 0
     # The keys of each lease.
     _bound: dict[int, dict[str, None]] = field(default_factory=dict)
@@ -164,6 +177,16 @@ class MemoryServer:
         self._expire(both[0])
         return both
 
+    def bind(self, puts: Sequence[Put], lease: int) -> None:
+        """Write keys, and bind them to a lease; `StoreRefusedError`: it has ended."""
+        if lease not in self._deadlines:
+            raise StoreRefusedError("requested lease not found")
+        ends = self._deadlines[lease]
+        self.commit(puts)
+        self._deadlines[lease] = ends  # the lease of a key that was bound to it before has not ended
+        for put in puts:
+            self._expire(self._bind(self._entries[put.key], lease))
+
     def prolong(self, entry: Entry, ttl: float) -> None:
         """Move the end of an entry to `ttl` seconds from now, or `ConflictError` where it is gone."""
         self._leased(entry)
@@ -219,6 +242,26 @@ class MemoryServer:
         if not watches[watch.key]:
             del watches[watch.key]
 
+    def listen(self, listener: Listener, after: int) -> None:
+        """Tell each change below a prefix from now on; `PastGoneError`: there were some after that revision.
+
+        Of the past no more is known here than that it is gone.
+        """
+        if self.changed(listener.prefix, after, prefix=True):
+            raise PastGoneError(f"the store in memory no longer has its revision {after + 1}")
+        self._listeners[listener] = None
+        listener.hear(Opened(self.revision))
+
+    def drop(self, listener: Listener) -> None:
+        """End what `listen` began."""
+        self._listeners.pop(listener, None)
+        listener.ended.set()
+
+    def drop_all(self) -> None:
+        """Break the connection of every listener."""
+        for listener in tuple(self._listeners):
+            self.drop(listener)
+
     def compact(self) -> None:
         """Forget what happened before this revision, as etcd does now and then: a client that waits goes on waiting."""
         self._compacted, self._past = self.revision, {}
@@ -247,6 +290,16 @@ class MemoryServer:
                 self._expire(entry)
         for waiting in (*self._watches.values(), *self._broad.values()):
             _wake(waiting, Change())
+        self.drop_all()
+
+    def _tell(self) -> None:
+        """Tell every listener what was changed: as it stands now, so each transaction is whole."""
+        untold, self._untold = tuple(self._untold), {}
+        for listener in tuple(self._listeners):
+            below = [key for key in untold if key.startswith(listener.prefix)]
+            if below:
+                changes = [self._entries.get(key) or Removed(key, self.revision) for key in below]
+                listener.hear(Batch(changes, self.revision))
 
     def _below(self, prefix: str) -> Sequence[str]:
         return [folder for folder in self._folders if folder.startswith(prefix)]
@@ -290,6 +343,10 @@ class MemoryServer:
         elif before is not None:
             del self._entries[change.key], self._folders[folder][change.key]
             self._changed[change.key] = self._touched[folder] = self.revision
+        if self._listeners and not self._untold:
+            asyncio.get_running_loop().call_soon(self._tell)  # by then what was written has its lease
+        if self._listeners:
+            self._untold[change.key] = None
         now = self.read(change.key)
         _wake(self._watches.get(change.key, ()), Change(now, before) if now.entry else Change(removed=True))
         for prefix, waiting in self._broad.items():

@@ -13,7 +13,7 @@ GROUP = "group"
 
 LOCAL = frozenset({"request", "cancel", "recheck", "triggers", "send-need-reboot", "completion", "help"})
 """Commands about this machine itself, which use no lock."""
-FLEETWIDE = frozenset({"window", "groups", "import-airlock"})
+FLEETWIDE = frozenset({"window", "groups", "import-airlock", "enroll"})
 """Commands that use the store, and are about no group."""
 EVERY_GROUP = "--all-groups"
 """The flag by which a command is about every group, and so about none by name."""

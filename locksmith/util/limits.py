@@ -17,9 +17,13 @@ MEMBER = 64 * _KIB
 CLAIM = 64 * _KIB
 WAITER = 64 * _KIB
 ORDER = 64 * _KIB
+CREDENTIAL = 64 * _KIB
 WINDOW_SET = 64 * _KIB
 EVENT = 64 * _KIB
 SHARE = 64 * _KIB
+NOTICE = 64 * _KIB
+LEDGER = 1024 * _KIB
+"""What the servers have told of a group: at most 2,000 machines for each of four events."""
 LAST_REBOOT = 64 * _KIB
 JOURNAL = 256 * _KIB
 """The reboot journal, which includes a claim."""

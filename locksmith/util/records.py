@@ -12,7 +12,8 @@ SCHEMA = 1
 
 _IDS = {"holder", "hostname", "nonce", "boot_id", "instance", "hardware", "claim", "clone", "clone_boot", "twin_boot"}
 _WORDS = {"kind", "state", "code", "act", "how", "group", "strategy", "need", "who", "cluster", "replaces", "system"}
-DECIDING: Final = frozenset(_IDS | _WORDS | {"zone", "open", "percent", "halt_after"})
+_CREDENTIALS = {"role", "digest", "groups", "source", "proof"}
+DECIDING: Final = frozenset(_IDS | _WORDS | _CREDENTIALS | {"zone", "open", "percent", "halt_after"})
 """The fields by which machines decide. They have no text of other programs, and stay as they are."""
 
 

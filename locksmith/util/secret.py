@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
+from locksmith.util.tokens import PATTERN
+
 MASK: Final = "***"
 
 SHORTEST = 6
@@ -28,6 +30,9 @@ _HEADER = re.compile(
     r"(?i)\b(authorization[\"']?\s?[:=]\s?[\"']?(?:(?:basic|bearer|digest)\s)?|bearer\s(?=[\w.~+/=-]{16}))[^\s\"',;]+"
 )
 _FIELD = re.compile(r"(?i)((?:password|passwd|passphrase|secret|token|api[-_]?key)=)(?=[^\s&\"'])[^\s&\"',;]+")
+
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])(?:{PATTERN})(?![A-Za-z0-9_-])")
+"""The tokens of locksmith-server: wherever one stands, it is a secret."""
 
 Exempt = frozenset[str]
 
@@ -78,6 +83,8 @@ def keep_secret(secret: str, user: str = "", *, renewed_in: str = "") -> None:
 def redact(text: str) -> str:
     """Give a text without secrets: those of `keep_secret`, users in URLs, and what looks like a password or a token."""
     text = _KNOWN.hide(text)
+    if "_" in text:
+        text = _TOKEN.sub(MASK, text)
     if "@" in text:
         text = _USER.sub(f"{MASK}@", text)
     if "=" in text or ":" in text or "earer" in text:

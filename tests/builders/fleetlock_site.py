@@ -35,11 +35,11 @@ def request(path="/v1/pre-reboot", body=None, headers=PROTOCOL, method="POST", *
 class Site:
     """A server on a loopback port."""
 
-    def __init__(self, desk, groups, context=None, **rooms):
+    def __init__(self, desk, groups, context=None, others=(), counted=None, **rooms):
         self.desk = desk
         self.listener = listen("127.0.0.1", 0)
         self.port = self.listener.getsockname()[1]
-        self.door = Door(self.listener, http_config(make_app(desk, groups)), context, **rooms)
+        self.door = Door(self.listener, http_config(make_app(desk, groups, others, counted)), context, **rooms)
         self.trusting = None
 
     async def connect(self):

@@ -1,5 +1,6 @@
 """A group of machines at one store in memory, with its orders and rules."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,6 +15,7 @@ from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
+from locksmith.lock.unchanged import Unchanged
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.claims import NOW, claim
 from tests.harness.fault_script import FaultScript
@@ -30,6 +32,7 @@ class Group:
         self.server = MemoryServer()
         self.kind = kind
         self.rules = rules
+        self.unchanged = Unchanged()
         self.orders = OperatorOrders(self.store(), "", clock=lambda: NOW)
 
     def store(self, faults: FaultScript | None = None) -> MemoryStore:
@@ -37,7 +40,8 @@ class Group:
 
     def lock(self, faults: FaultScript | None = None, *, mark: SeenRevision | None = None) -> RebootLock:
         store = remembered(self.server, mark, faults, self.kind) if mark else self.store(faults)
-        return RebootLock(store, "", clock=lambda: NOW, rules=self.rules, mark=mark)
+        known = self.unchanged if self.rules.expire_after else None
+        return RebootLock(store, "", clock=lambda: NOW, rules=self.rules, mark=mark, unchanged=known)
 
     async def present(self, name: str) -> None:
         shown = Node(name, name, "boot", "", "etcd-lock", "idle", NOW)
@@ -66,9 +70,18 @@ def scene(story, kind=MemoryStore, **rules):
 
 
 async def lost(group: Group, name: str) -> None:
-    """Let a machine take a slot long ago, and never be seen again."""
+    """Let a machine take a slot long ago, and never be seen again; its record has been seen for hours."""
     long_ago = NOW - timedelta(hours=3)
     await RebootLock(group.store(), "", clock=lambda: long_ago).take(replace(claim(name), since=long_ago))
+    await seen_for_hours(group, name)
+
+
+async def seen_for_hours(group: Group, name: str) -> None:
+    """Let this program see the record of a slot, and again three hours later."""
+    record = group.server.read(keys.holder_key("", name)).entry
+    assert record is not None
+    group.unchanged.stood(record, asyncio.get_running_loop().time())
+    await asyncio.sleep(3 * 3600)
 
 
 def noted(group: Group) -> list[str]:

@@ -127,7 +127,7 @@ def slow(asked):
 
 
 def test_a_body_that_never_comes_is_a_refusal_all_the_same(server, monkeypatch):
-    monkeypatch.setattr("locksmith_strategies.fleet_lock_client.BODY_LIMIT", 0.3)
+    monkeypatch.setattr("locksmith.host.http_server.BODY_LIMIT", 0.3)
     server.instead[PATH] = slow
     assert call(server.url).status == 503
 

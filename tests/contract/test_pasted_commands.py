@@ -27,6 +27,8 @@ __all__ = ["ctl", "root"]
 
 ELSEWHERE = {
     "check": "needs a bus: test_dry_run.py",
+    "enroll": "needs a locksmith-server: test_enroll.py",
+    "enroll X": "as the one before",
     "forget X": "needs a machine that vanished: test_why.py",
     "forget-claim": "needs a store that is gone: test_wrong_endpoint.py",
     "thaw --all-groups": "is about all groups of this etcd: test_groups_in_use.py",

@@ -37,6 +37,8 @@ def running(server: ThreadingHTTPServer) -> Iterator[None]:
     """Run a server on a thread of its own."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield
-    server.shutdown()
-    thread.join()
+    try:
+        yield
+    finally:  # a test that fails must end, too
+        server.shutdown()
+        thread.join()

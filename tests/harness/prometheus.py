@@ -87,7 +87,7 @@ def _short(seconds: float) -> float:
 class Prometheus:
     """One Prometheus; a context. `targets` are the ports of the daemons, by the names of their machines.
 
-    `every` is how often it scrapes and evaluates its rules.
+    `every` is how often it scrapes and evaluates its rules, `job` more of what its job says.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Prometheus:
         every: str = "500ms",
         program: Path = PROMETHEUS,
         honor_labels: bool = False,
+        job: Mapping[str, Any] | None = None,
     ) -> None:
         self._folder = folder
         self._targets = targets
@@ -106,6 +107,7 @@ class Prometheus:
         self._every = every
         self._program = program
         self._job = {"job_name": "locksmith", "honor_labels": honor_labels, "static_configs": list(self._static())}
+        self._job |= job or {}
         [self._port] = free_ports(1)
 
     def __enter__(self) -> Self:

@@ -248,6 +248,55 @@ class LeftDrained(SimDesk):
             return ""
 
 
+class Inattentive(SimDesk):
+    """Does not ask for the window again once the hooks have run."""
+
+    async def _unready(self, _group, slots, claim):
+        unready = await slots.prepare(claim)
+        return refusal(RefusalKind.NOT_READY, unready) if unready else None
+
+
+class Unnoted(SimDesk):
+    """Does not write down that it undoes the hooks of a client that has rebooted."""
+
+    class Slots(ClientSlots):
+        async def _note_undone(self, claim):
+            return claim
+
+
+class Fresh(SimDesk):
+    """Makes a new claim for each call."""
+
+    class Slots(ClientSlots):
+        async def read(self, client):
+            cycle = await super().read(client)
+            new = f"{asyncio.get_running_loop().time()}"
+            held = replace(cycle.held, nonce=new) if cycle.held is not None else None
+            queued = replace(cycle.queued, nonce=new) if cycle.queued is not None else None
+            return replace(cycle, held=held, queued=queued)
+
+
+class Punctual(RebootLock):
+    """Takes the slot of who is lost when its record is old by the clock."""
+
+    def __init__(self, *args, **named) -> None:
+        super().__init__(*args, **named)
+        admission, clock = self._admission, named["clock"]
+
+        def expired(others):
+            limit = timedelta(seconds=admission.rules.expire_after)
+            gone = [one for one in others.claims if one.shows_presence and one.holder not in others.present]
+            return next((one for one in gone if clock() - one.held_since > limit), None)
+
+        admission.expired = expired  # type: ignore[method-assign]
+
+
+class ByTheClock(SimDesk):
+    """Believes its clock."""
+
+    lock = Punctual
+
+
 class Jealous(Queue):
     """Takes a client for gone that has not called for three minutes."""
 
@@ -313,10 +362,27 @@ def left(drawn: Plan) -> Plan:
     return replace(shaped, clients=replace(shaped.clients, unattended=2400.0, poll=300.0))
 
 
+def expiring(drawn: Plan) -> Plan:
+    """What takes clients that never come back, a group that does not halt for them, and clocks that are a day off."""
+    shaped = replace(served(drawn), slots=2, faults=Faults(gone=0.6, days_off=0.5))
+    return replace(shaped, clients=replace(shaped.clients, expire_after=1500.0, unattended=3600.0, poll=300.0))
+
+
 def closing(drawn: Plan) -> Plan:
     """What takes a window that closes."""
     shaped = served(drawn)
     return replace(shaped, clients=replace(shaped.clients, window="00:05 for 5m"))
+
+
+def closing_with_hooks(drawn: Plan) -> Plan:
+    """What takes a window that closes every minute, while hooks run."""
+    shaped = replace(roomy(drawn), hooks=True, busy=5.0)
+    return replace(shaped, clients=replace(shaped.clients, window="00:00..14:00 for 20s"))
+
+
+def hasty(drawn: Plan) -> Plan:
+    """What takes clients that are killed, and ask for a reboot before they have said that they are steady."""
+    return replace(roomy(drawn), hooks=True, faults=Faults(client_kills=60, hasty=1.0, bad_hook=0.3), busy=5.0)
 
 
 def ordered(drawn: Plan) -> Plan:
@@ -348,6 +414,7 @@ BROKEN_DESKS = [
     Broken(Disobedient, "to reboot although the group is halted", sick),
     Broken(Unhalted, "is lost", left),
     Broken(Unadmitted, "reboots although the client", left),
+    Broken(ByTheClock, "away before its time", expiring),
     Broken(Open, "to reboot outside its window", closing),
     Broken(Absent, "says until when it is to be back", served),
     Broken(Patient, "the group still counts on it", left),
@@ -357,9 +424,12 @@ BROKEN_DESKS = [
     Broken(Jealous, "between two of its calls", slowly_served),
     Broken(Pushy, "loses its place in the queue by asking again", slowly_served),
     Broken(Strict, "still not steady", served),
+    Broken(Inattentive, "to reboot outside its window", closing_with_hooks),
     Broken(Undrained, "and has not drained it", hooked),
+    Broken(Unnoted, "and has not drained it", hasty),
     Broken(LeftDrained, "and its hooks have not brought it back", hooked),
     Broken(Twofold, "which run on", hooked_twice),
     Broken(Raising, "has no answer to a call", served),
     Broken(OneTry, "than that it lost a race", called_twice_in_line),
+    Broken(Fresh, "than that it lost a race", slowly_served),
 ]

@@ -38,11 +38,12 @@ from locksmith.lock.unlocking import Frees
 from locksmith.store.cluster import Clusters
 from locksmith.store.protocol import Change, Check, Reading
 from locksmith_strategies.etcd_lock import EtcdLock
+from locksmith_strategies.server import Server
 from tests.sim.daemon import Parts
 from tests.sim.machine import SimJournal, SimSeen
 from tests.sim.older_records import JournalOfNewNames
 from tests.sim.plan import Calendars, Faults, Plan
-from tests.sim.sim_desk import SimDesk
+from tests.sim.sim_desk import SimDesk, SimMachineDesk
 
 KINDS = {
     "agent": Agent,
@@ -58,6 +59,8 @@ KINDS = {
     "queued": QueuedLock,
     "journal": SimJournal,
     "desk": SimDesk,
+    "machine_desk": SimMachineDesk,
+    "server": Server,
 }
 
 
@@ -392,7 +395,7 @@ class Unadmitted(RebootLock):
 class Untouched(OperatorOrders):
     """Orders without a touch: what was decided before them still wins."""
 
-    async def freeze(self, order, ttl=None, *, legacy=False, keep_longer=False):  # noqa: ARG002 - part of the interface
+    async def freeze(self, order, ttl=None, *, legacy=False, keep_longer=False, shown=None):  # noqa: ARG002 - part of the interface
         before = await self._put(keys.freeze_key(self._group), "freeze", order, ttl, legacy=legacy)
         return Ordered(before, await self.admin.read())
 

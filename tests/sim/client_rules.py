@@ -30,8 +30,8 @@ WAITS_ON = 600.0
 """Seconds after an answer in which a client has called again, or has died."""
 SLACK = 60.0
 """Seconds for what was decided before to take effect."""
-JUST_NOW = 15.0
-"""Seconds for which a look at the windows holds, at the moment of the grant."""
+JUST_NOW, IN_CALM = 15.0, 1.0
+"""Seconds for which a look at the windows holds, at the moment of the grant; and where nothing goes wrong."""
 SELDOM = 5.0
 """Seconds between two looks at who is lost."""
 LOST_RACES = ("was changed since it was read", "too: call again")
@@ -69,6 +69,10 @@ class ClientRules:
     hooks: bool = False
     clock: Callable[[str], datetime] = lambda _server: MIDNIGHT
     """The clock of a server."""
+    halts: bool = True
+    """A reboot that goes wrong halts the group."""
+    look_holds: float = JUST_NOW
+    """Seconds from a look at the windows to a grant, at most."""
     leases_hold: bool = True
     """No lease ends early, or is started again, or is lost: what expires does so in its time."""
     open: dict[Request, Known] = field(default_factory=dict)
@@ -132,7 +136,7 @@ class ClientRules:
         if record is None or name not in self.rules.semaphore().holders or record.state != COMMITTED:
             self.story.breaks(f"{server} tells {name} to reboot, which holds no slot past its point of no return")
             return
-        if self.hooks and not self.clients[name].drained:
+        if self.hooks and not self.clients[name].ready:
             self.story.breaks(f"{server} tells {name} to reboot, and has not drained it")
         at = self.committed_at.get(record.nonce, 0.0)
         rules = self.rules
@@ -140,12 +144,14 @@ class ClientRules:
             self.story.breaks(f"{server} tells {name} to reboot although the group is frozen")
         if at > self.held.get(name, float("inf")) and rules.server.value(keys.hold_key(GROUP, name)) is not None:
             self.story.breaks(f"{server} tells {name} to reboot although an operator holds it back")
-        if 1 in rules.halted and name not in rules.halted[1]:
+        if self.halts and 1 in rules.halted and name not in rules.halted[1]:
             self.story.breaks(f"{server} tells {name} to reboot although the group is halted")
         if lost := self.lost(at, but=name):
             self.story.breaks(f"{server} tells {name} to reboot although {lost} is lost")
-        times = (self.clock(server), self.clock(server) - timedelta(seconds=JUST_NOW))
-        if not any(one is None or one.contains(time) for one in rules.windows_of(CLIENTS, JUST_NOW) for time in times):
+        times = (self.clock(server), self.clock(server) - timedelta(seconds=self.look_holds))
+        if not any(
+            one is None or one.contains(time) for one in rules.windows_of(CLIENTS, self.look_holds) for time in times
+        ):
             self.story.breaks(f"{server} tells {name} to reboot outside its window")
 
     def _gave_all_back(self, server: str, name: str) -> None:
@@ -157,7 +163,7 @@ class ClientRules:
 
     def lost(self, since: float, but: str = "") -> str:
         """Name a client that was lost before that moment, and whose loss no operator has acknowledged."""
-        for name, vanished in self.vanished.items():
+        for name, vanished in self.vanished.items() if self.halts else ():
             if name != but and since - vanished > SLACK and self._is_out(name):
                 return name
         return ""
@@ -194,7 +200,7 @@ class ClientRules:
         if author not in self.servers:
             if client is not None:
                 client.excused = client.excused or is_out or client.is_down_or_will_be
-                client.drained = False  # whoever frees a slot by hand sees to that
+                client.drained = client.ready = False  # whoever frees a slot by hand sees to that
             return False
         request = ANSWERING.get()
         if request is None or request.client != holder:
@@ -203,11 +209,21 @@ class ClientRules:
             self.story.breaks(f"{author} gave back the slot of {holder}, which is not its client's claim")
         elif request.kind == PRE_REBOOT and is_out:
             self.story.breaks(f"{author} gave back the slot of {holder}, which it has told to reboot")
-        elif client is not None and is_out and (client.is_steady or request.run != client.run) and client.is_at_risk:
+        elif client is not None and is_out and client.may_be_late(request.run) and client.is_at_risk:
             self._gave_back_late(author, request, before)
         if client is not None and client.drained and before is not None:
             self.story.breaks(f"{author} gave back the slot of {holder}, and its hooks have not brought it back")
         return True
+
+    def is_for(self, holder: str) -> bool:
+        """Whether a server works on a call of this client now."""
+        request = ANSWERING.get()
+        return request is not None and request.client == holder
+
+    def expired(self, holder: str) -> None:
+        """Take note that the slot of a client that was lost is another's now."""
+        if (client := self.clients.get(holder)) is not None:
+            client.excused, client.drained, client.ready = True, False, False
 
     def hooks_begin(self, server: str, name: str, *, drain: bool) -> None:
         """Take note that a server's hooks for a client begin."""
@@ -215,11 +231,16 @@ class ClientRules:
         if client.hooks_on and self.leases_hold:
             self.story.breaks(f"{server} runs the hooks of {name}, which run on {client.hooks_on}")
         client.hooks_on, client.drained = server, client.drained or drain
+        client.ready = client.ready and drain
         self.story.tell(server, f"begins to {'drain' if drain else 'bring back'} {name}")
 
     def hooks_end(self, name: str) -> None:
         """Take note that they have ended, or were ended with their server."""
         self.clients[name].hooks_on = ""
+
+    def drained(self, name: str) -> None:
+        """Take note that the hooks before a reboot have done their work."""
+        self.clients[name].ready = True
 
     def brought_back(self, server: str, name: str) -> None:
         """Take note that they have undone what those before them did."""
@@ -317,7 +338,7 @@ class ClientRules:
         for client in self.clients.values():
             client.excused = client.excused or client.permit or client.rebooting
             client.ghost = True  # what it has released may be held again
-            client.drained = False
+            client.drained = client.ready = False
 
     def _waits(self, name: str) -> bool:
         client = self.clients[name]

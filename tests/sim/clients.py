@@ -48,6 +48,8 @@ class Client:
     """Seconds between two calls."""
     careful: bool = False
     """Whether it reboots only if its last call was a success too, as Zincati does."""
+    hasty: bool = False
+    """Whether it asks for a reboot although its steady-state was not heard yet, as a script may."""
     permitted: Callable[["Client"], None] = lambda _client: None
     """Told when it may reboot: from then on nothing stops it but its own death."""
     reboots: Callable[["Client"], None] = lambda _client: None
@@ -69,7 +71,9 @@ class Client:
     excused: bool = False
     """Whether its slot was taken from it in a way that no server can help; until it is steady again."""
     drained: bool = False
-    """Whether a server's hooks have drained it."""
+    """Whether a server's hooks have begun to drain it, and none have brought it back."""
+    ready: bool = False
+    """Whether it is drained, and nothing has begun to undo that."""
     hooks_on: str = ""
     """The server whose hooks for it run."""
     ghost: bool = False
@@ -91,6 +95,10 @@ class Client:
     def is_at_risk(self) -> bool:
         """Whether it may reboot, or may be on its way to a success of pre-reboot."""
         return self.is_down_or_will_be or self.waits
+
+    def may_be_late(self, run: int) -> bool:
+        """Whether a steady-state that it sent in this run may be one that it does not wait for any more."""
+        return self.is_steady or self.hasty or run != self.run
 
     @property
     def is_idle(self) -> bool:
@@ -140,6 +148,8 @@ class Client:
     async def _live(self) -> None:
         self.rebooting = False  # from here on a server may release its slot
         while not await self._call(STEADY):
+            if self.hasty and self.waits:
+                await self._ask()
             await self._pause()
         self.is_steady, self.excused = True, False
         self.story.tell(self.name, "is steady")

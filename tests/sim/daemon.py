@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any, cast
 
+from locksmith.agent import fleet_server
 from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, Stage, TriggerResult
+from locksmith.agent.fleet_server import FleetServerSettings
 from locksmith.agent.identity import Member, Target
 from locksmith.agent.journal import Hooks, JournalEntry, PreRebootState
 from locksmith.agent.loop import Agent
@@ -32,14 +34,18 @@ from locksmith.lock.presence import Presence
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.server.ports import FleetLock
+from locksmith.lock.records import keys
+from locksmith.server.ports import FleetLock, MachineDesk
 from locksmith.store.protocol import Store
+from locksmith.store.remembering import RememberingStore
 from locksmith.window.splay import Splay
 from locksmith_strategies.etcd_lock import EtcdLock
+from locksmith_strategies.server import Server
 from tests.sim.machine import SimJournal, SimMachine, SimSeen
+from tests.sim.machine_wire import WayToServers
 from tests.sim.network import Answer
 from tests.sim.older_records import TranslatedStore, Translation
-from tests.sim.sim_desk import SimDesk, Surroundings
+from tests.sim.sim_desk import SimDesk, SimMachineDesk, Surroundings
 from tests.sim.story import Story
 
 LIMIT, SETTLE, RETRY = timedelta(seconds=60), timedelta(seconds=15), timedelta(seconds=90)
@@ -71,7 +77,10 @@ class Parts:
     queued: type[QueuedLock] = QueuedLock
     journal: type[SimJournal] = SimJournal
     desk: Callable[[Surroundings], FleetLock] = SimDesk
+    machine_desk: Callable[[Surroundings], MachineDesk] = SimMachineDesk
     """What servers are made of."""
+    server: type[Server] = Server
+    """The strategy of machines without etcd."""
     names: Translation | None = None
     """Other names for the fields of records; None: those of this version."""
 
@@ -96,7 +105,11 @@ class Process:
     hooks: bool = False
     spacing: float = 0.0
     most_per_day: int = 0
+    expire_after: float = 0.0
     stalls: Random = field(default_factory=Random)
+    servers: "Callable[[Process], WayToServers] | None" = None
+    """What makes its way to servers; None: it has etcd."""
+    way: WayToServers | None = None
     alive: bool = True
     task: asyncio.Task[None] | None = None
     agent: Agent | None = None
@@ -110,9 +123,12 @@ class Process:
         machine = self.machine
         machine.runs, machine.saw = machine.runs + 1, 0
         self.target = replace(TARGET, endpoints=machine.endpoints)
-        self.seen = self.parts.seen(machine.disk, machine.clock, machine.endpoints)
+        if self.servers is not None:
+            self.target = fleet_server.target(GROUP)
+            self.way = self.servers(self)
+        self.seen = self.parts.seen(machine.disk, machine.clock, self.target.endpoints, self.target.api)
         settings = Settings(
-            "etcd-lock",
+            self.target.strategy,
             min_remaining=self.windows.least,
             splay=Splay(self.windows.splay or 0.0, machine.name),
             dry_run=self.dry_run,
@@ -281,6 +297,9 @@ class Process:
             self.machine.saw = max(self.machine.saw, version)
 
     def _open(self, endpoints: tuple[str, ...] = ()) -> Store:
+        if self.way is not None:
+            store = self.way.store(GROUP, self.seen)
+            return cast("Store", RememberingStore(store, self.seen, keys.semaphore_key(GROUP)))
         store, names = self.store(self), self.parts.names
         if TARGET.endpoints[0] not in (endpoints or self.target.endpoints):
             store = cast("Store", _Misdirected(self.machine, store))
@@ -293,11 +312,17 @@ class Process:
         return CheckedPresence(presence, store, GROUP, self.seen, size)
 
     def _strategy(self, target: Target) -> Strategy:
+        if self.way is not None:
+            settings = FleetServerSettings(self.way.urls)
+            context = StrategyContext(target.group, _no_lock, fleet_server=settings, mark=lambda: self.seen)
+            return self.way.attach(self.parts.server(context), target.group, self.seen)
+
         def open_lock() -> QueuedLock:
             store = self._open(target.endpoints_with(self.target.endpoints))
             rules = GroupRules(
                 self.machine.halt_after,
                 self.spacing,
+                self.expire_after,
                 repeat=Settings().repeat.total_seconds(),
                 max_per_day=self.most_per_day,
             )
@@ -316,6 +341,10 @@ class Process:
             )
 
         return self.parts.strategy(StrategyContext(target.group, open_lock))
+
+
+def _no_lock() -> QueuedLock:
+    raise NotImplementedError("a machine without etcd has no lock of its own")
 
 
 @dataclass

@@ -5,19 +5,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import Any, Protocol
 
+from locksmith.host.http_server import HttpAnswer
 from locksmith.server.hooks import PRE_REBOOT as PRE_REBOOT_HOOKS
 from locksmith.server.ports import FleetLock
+from tests.sim.behalf import Behalf
 from tests.sim.client_rules import ClientRules
 from tests.sim.clients import ANSWERING, PRE_REBOOT, Request
 from tests.sim.daemon import GROUP, KilledError
+from tests.sim.network import LATEST
 from tests.sim.plan import Faults
 from tests.sim.story import Story
 
 PATIENCE = 1800.0
 """Seconds that a client waits for an answer."""
-LATEST = 60.0
-"""Seconds after which a call that was lost reaches a server at the latest."""
+SENDING = 0.021
+"""Seconds from the end of a standstill to the moment at which a request that was ready is on its way."""
+
+
+class Answers(Protocol):
+    """The HTTP side of one run of a server, for machines."""
+
+    async def answer(self, behalf: Behalf, body: bytes, gone: asyncio.Event) -> HttpAnswer:
+        """Answer a call; `gone`: its machine waits no more."""
+        ...
+
+    def stop(self) -> None:
+        """Answer all who wait, at once."""
+        ...
 
 
 @dataclass(eq=False)
@@ -34,10 +50,26 @@ class Run:
             seconds = server.rng.uniform(1, 200)
             server.story.tell(server.name, f"stands still for {seconds:.1f} s {where}")
             await asyncio.sleep(seconds)
+        await self._stand_still(server.frozen_until)
         if self.alive and server.rng.random() < faults.crash:
             server.kill(where)
         if not self.alive:
             raise KilledError
+
+    async def _stand_still(self, until: float) -> None:
+        """Stand still with the whole server. Whose limit is over by then still sends what it had ready."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        cut_off = False
+        while (left := until - loop.time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                if not self.alive or task is None:
+                    raise
+                task.uncancel()
+                cut_off = True
+        if cut_off and task is not None:
+            loop.call_later(SENDING, task.cancel)
 
 
 @dataclass(eq=False)
@@ -50,22 +82,53 @@ class DeskServer:
     faults: Callable[[], Faults]
     make: Callable[[Run], FleetLock]
     rules: ClientRules
+    make_routes: Callable[[Run], Answers]
     run: Run | None = None
     desk: FleetLock | None = None
-    tasks: "dict[asyncio.Task[bool], None]" = field(default_factory=dict)
+    routes: Answers | None = None
+    frozen_until: float = 0.0
+    older: "tuple[Run, FleetLock, Answers] | None" = None
+    """An earlier run that goes on beside this one, and gets half of the calls."""
+    tasks: "dict[asyncio.Task[Any], None]" = field(default_factory=dict)
     """In the order of their beginning, so that a seed always gives the same run."""
 
     def start(self) -> None:
         """Start it."""
         self.run = Run(self)
-        self.desk = self.make(self.run)
+        self.desk, self.routes = self.make(self.run), self.make_routes(self.run)
+
+    def freeze(self, seconds: float) -> None:
+        """Stand still, as a virtual machine that is moved: what comes meanwhile lies in its sockets."""
+        self.story.tell(self.name, f"freezes for {seconds:.1f} s")
+        self.frozen_until = asyncio.get_running_loop().time() + seconds
+
+    def double(self) -> None:
+        """Start once more, beside the run that there is."""
+        if self.run is not None and self.desk is not None and self.routes is not None:
+            self.story.tell(self.name, "runs twice")
+            self.older = (self.run, self.desk, self.routes)
+            self.start()
+
+    def restart(self) -> None:
+        """Stop as SIGTERM does: who waits is answered; what is under way has a few seconds. Start again."""
+        if self.routes is None or self.run is None:
+            return
+        self.story.tell(self.name, "is restarted")
+        self.routes.stop()
+        asyncio.get_running_loop().call_later(self.rng.uniform(0.1, 8), self._end, self.run)
+
+    def _end(self, run: Run) -> None:
+        if self.run is run:
+            self.kill("at the end of its stop")
 
     def kill(self, why: str) -> None:
         """End it as `kill -9` does."""
         if self.run is None:
             return
         self.story.tell(self.name, f"dies {why}")
-        self.run.alive, self.run, self.desk = False, None, None
+        if self.older is not None:
+            self.older[0].alive, self.older = False, None
+        self.run.alive, self.run, self.desk, self.routes = False, None, None, None
         for task in [*self.tasks]:
             task.cancel()
         asyncio.get_running_loop().call_later(self.rng.uniform(1, 20), self.start)
@@ -79,6 +142,25 @@ class DeskServer:
         self.tasks[task] = None
         task.add_done_callback(self.tasks.pop)
         return task
+
+    def serve(self, behalf: Behalf, body: bytes, gone: asyncio.Event) -> "asyncio.Task[HttpAnswer | None]":
+        """Begin to answer a call of a machine; None comes of it where nothing listens, or this server dies."""
+        routes = self.older[2] if self.older is not None and self.rng.random() < 0.5 else self.routes
+        task = asyncio.ensure_future(self._serve(routes, behalf, body, gone))
+        self.tasks[task] = None
+        task.add_done_callback(self.tasks.pop)
+        return task
+
+    async def _serve(
+        self, routes: Answers | None, behalf: Behalf, body: bytes, gone: asyncio.Event
+    ) -> HttpAnswer | None:
+        await asyncio.sleep(max(0.0, self.frozen_until - asyncio.get_running_loop().time()))
+        if routes is None:
+            return None
+        try:
+            return await routes.answer(behalf, body, gone)
+        except KilledError:
+            return None
 
     async def _answer(self, desk: FleetLock, request: Request) -> bool:
         ANSWERING.set(request)
@@ -127,7 +209,9 @@ class SimPrograms:
         if server.rng.random() < server.faults().bad_hook:
             server.story.tell(server.name, f"has failed hooks for {client}: {stage}")
             return ["drain: no"]
-        if stage != PRE_REBOOT_HOOKS:
+        if stage == PRE_REBOOT_HOOKS:
+            server.rules.drained(client)
+        else:
             server.rules.brought_back(server.name, client)
         return []
 

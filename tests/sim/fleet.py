@@ -23,6 +23,7 @@ from tests.sim.client_rules import CLIENTS, ClientRules
 from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.desks import Run
 from tests.sim.machine import INSATIABLE, MIDNIGHT, SimJournal, SimMachine
+from tests.sim.machine_wire import ANY, Caller, MachineWire, WayToServers
 from tests.sim.network import Network, Outages, SimServer
 from tests.sim.node import Node
 from tests.sim.older_queue import OlderQueue
@@ -67,6 +68,8 @@ class Simulation:
     story: Story
     faults: Faults = CALM_FAULTS
     server: SimServer = field(default_factory=SimServer)
+    way: MachineWire | None = None
+    """The way from machines without etcd to the servers."""
     other: SimServer = field(default_factory=lambda: SimServer(cluster="dead"))
     """Another cluster, which some machines reach for a while instead."""
     nodes: dict[str, Node] = field(default_factory=dict)
@@ -97,12 +100,13 @@ class Simulation:
             stepwise=self.plan.stepwise,
             down=self.down,
             most_per_day=self.plan.most_per_day,
+            expire_after=self.plan.clients.expire_after,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
         self.server.refused = rules.refused
         self.other.witness = rules.wrote_elsewhere
-        self.told = rules.told
-        if self.plan.clients.number:
+        self.told, self.ended = rules.told, rules.ended_by
+        if self.plan.clients.any:
             self.served = self._serve(rules)
         loop.after_turn = rules.turn
         operator = self._operator(rules)
@@ -130,9 +134,11 @@ class Simulation:
         """Build the clients and their servers."""
         rules.desks = ClientRules(self.story, rules)
         store = partial(self._store_of, rules.desks)
-        served = Served(self.plan, self.story, lambda: self.faults, rules.desks, self.parts.desk, store)
+        parts = self.parts
+        served = Served(self.plan, self.story, lambda: self.faults, rules.desks, parts.desk, parts.machine_desk, store)
         served.build()
         self.windows[CLIENTS] = served.windows
+        self.way = MachineWire(served.servers, lambda: self.faults, self.outages, KEY)
         return served
 
     def _store_of(self, desks: ClientRules, run: Run) -> Store:
@@ -167,7 +173,7 @@ class Simulation:
     async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:
         """Wait until nobody wants or holds anything; days go by for those whose window is closed."""
         loop = asyncio.get_running_loop()
-        ends = loop.time() + CALM + (CALM_OF_CLIENTS if self.served else 0.0)
+        ends = loop.time() + CALM + (CALM_OF_CLIENTS if self.plan.clients.number else 0.0)
         while open_ends := self._open_ends(rules):
             if loop.time() > ends:
                 self.story.breaks(f"an hour after the storm {', '.join(open_ends)}")
@@ -237,8 +243,11 @@ class Simulation:
             node = self.nodes[name] = Node(machine, self._process, self.plan.draw(f"{name} node"))
             machine.lost_power, machine.booted = node.lose_power, node.start
             machine.set_clock(timedelta(seconds=machine.rng.uniform(-1, 1) * self.plan.faults.clocks_off))
-            if self.plan.draw(f"{name} halts").random() < self.plan.faults.loose:
+            machine.is_served = self.plan.draw(f"{name} served").random() < self.plan.clients.machines
+            if not machine.is_served and self.plan.draw(f"{name} halts").random() < self.plan.faults.loose:
                 machine.halt_after = HaltAfter(3)
+            if self.plan.clients.expire_after:
+                machine.halt_after = HaltAfter(0)
             never = self.plan.draw(f"{name} insatiable")
             if never.random() < self.plan.faults.insatiable:
                 machine.insatiable = never.choice(sorted(INSATIABLE))
@@ -272,13 +281,30 @@ class Simulation:
             hooks=self.plan.hooks,
             spacing=self.plan.spacing,
             most_per_day=self.plan.most_per_day,
+            expire_after=self.plan.clients.expire_after,
             stalls=self.plan.draw(f"{name} stalls {asyncio.get_running_loop().time()}"),
+            servers=self._servers_of if machine.is_served else None,
         )
+
+    def _servers_of(self, process: Process) -> WayToServers:
+        """Give a daemon's way to the servers: through a balancer, or to each, in an order of its own."""
+        machine, loop = process.machine, asyncio.get_running_loop()
+        if self.way is None:
+            raise ValueError("a machine without etcd needs servers")
+        own = self.plan.draw(f"{machine.name} servers")
+        names = [server.name for server in self.way.servers]
+        urls = (ANY,) if own.random() < 0.5 else tuple(own.sample(names, len(names)))
+        rng = self.plan.draw(f"{machine.name} way {loop.time()}")
+        tell = partial(self.story.tell, machine.name)
+        ended = partial(self.ended, machine.name)
+        caller = Caller(machine.name, rng, process.pause, process.lost_an_answer, process.saw, tell, ended)
+        return WayToServers(urls, caller, self.way)
 
     def _parts_of(self, name: str) -> Parts:
         """Give what a machine's daemon is made of: those of an older version, until the machine is upgraded."""
         rng, now = self.plan.draw(f"{name} version"), asyncio.get_running_loop().time()
-        if rng.random() >= self.plan.faults.older or now > rng.uniform(0, STORMY):
+        older = rng.random() < self.plan.faults.older and now <= rng.uniform(0, STORMY)
+        if not older or self.nodes[name].machine.is_served:
             return self.parts
         self.story.tell(name, "has an older version")
         return replace(self.parts, queue=OlderQueue, journal=TranslatedJournal, names=Translation())

@@ -66,6 +66,10 @@ EVENTS = {
     "users who logged in before a reboot": "logged in",
     "daemons that stood still, or had no bus, after a commit": "after its commit",
     "crowds of more than a hundred": "a crowd",
+    "calls that reached two servers": "brought to two servers",
+    "servers that stood still as a whole": "freezes for",
+    "servers that ran twice": "runs twice",
+    "servers that were restarted": "is restarted",
 }
 """What is counted: the words that tell it in a story."""
 

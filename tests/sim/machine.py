@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from locksmith.agent.facts import Blocker, Boot, RebootNeed, ShutdownState, TriggerResult
+from locksmith.agent.fleet_server import API
 from locksmith.errors import HostError, RebootRefusedError, RebootUnknownError, StoreUnavailableError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
@@ -107,9 +108,11 @@ class SimJournal(JournalFile):
 class SimSeen(SeenRevision):
     """What was seen of the store, on a disk in memory."""
 
-    def __init__(self, disk: Disk, clock: Callable[[], datetime], endpoints: tuple[str, ...] = ("memory",)) -> None:
+    def __init__(
+        self, disk: Disk, clock: Callable[[], datetime], endpoints: tuple[str, ...] = ("memory",), api: int = 3
+    ) -> None:
         self._disk = disk
-        super().__init__(Paths(), 3, endpoints, clock)
+        super().__init__(Paths(), api, endpoints, clock)
 
     @property
     def revision(self) -> int:
@@ -188,6 +191,8 @@ class SimMachine:
     """What its configuration names."""
     wrong_until: float = math.inf
     """Until when no endpoint answers that is wrong; from then on it leads to the store, until it is corrected."""
+    is_served: bool = False
+    """Whether it has no etcd, and asks servers."""
     is_ahead: bool = False
     """Whether it believes to have seen more of the store than that knows, until an operator's `resume`."""
     halt_after: HaltAfter = FIRST
@@ -203,6 +208,15 @@ class SimMachine:
     def boot(self) -> Boot:
         """This boot."""
         return Boot(f"{self.host or self.name}-boot-{self.boots}", self.soft_boots)
+
+    @property
+    def knows_its_cluster(self) -> bool:
+        """Whether it has noted which cluster its store is: one that has not would believe another."""
+        return bool(self.noted().clusters.own)
+
+    def noted(self) -> "SimSeen":
+        """Read what it has noted of the store."""
+        return SimSeen(self.disk, self.clock, (), API) if self.is_served else SimSeen(self.disk, self.clock)
 
     @property
     def claims(self) -> bool:
@@ -358,7 +372,7 @@ class SimMachine:
         self.story.tell(self.name, f"comes up with {'the disk of some time ago' if rolled_back else 'an empty state'}")
         self.disk.raw, self.disk.boots, self.disk.seen = disk.raw, [*disk.boots], disk.seen
         self.forgot_at = asyncio.get_running_loop().time()
-        if self.disk.seen is None:
+        if not self.knows_its_cluster:
             self.astray_until = 0.0  # without memory it would believe the other cluster
         known = self.commits if self.nonce == nonce else -1
         if nonce and known < commits:

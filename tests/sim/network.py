@@ -12,10 +12,15 @@ from locksmith.lock import places
 from locksmith.lock.records import keys
 from locksmith.store.memory import Call, MemoryServer
 from locksmith.store.protocol import Also, Check, Delete, Entry, Listing, Reading
+from tests.sim.behalf import ACTS_FOR
 from tests.sim.plan import STORMY, Faults, Plan
 
 T = TypeVar("T")
 
+CLUSTER = MemoryServer().cluster
+"""The id of the fleet's own cluster."""
+LATEST = 60.0
+"""Seconds after which a call that was lost reaches a server at the latest."""
 DEADLINE = 5.0
 """Seconds a client waits for an answer."""
 
@@ -248,7 +253,8 @@ class Network:
         return rng.uniform(0.001, 0.01) + slow * rng.random(), rng.uniform(0.001, 0.01) + slow * rng.random()
 
     def _arrive(self, call: Call[T], answer: "asyncio.Future[Answer[T]]", back: float | None, sent: float) -> None:
-        self.server.author, self.server.sent = self.client, sent
+        behalf = ACTS_FOR.get()
+        self.server.author, self.server.sent = (behalf.machine, behalf.sent) if behalf else (self.client, sent)
         deliver: Callable[[], object]
         try:
             deliver = partial(answer.set_result, Answer(call.apply(), self.server.revision, sent))

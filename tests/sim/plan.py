@@ -114,9 +114,18 @@ class Faults:
     """A client's call reaches two servers."""
     server_kills: int = 0
     """Times at which a server is killed; another is started in its stead."""
+    server_freezes: int = 0
+    """Times at which a server stands still for minutes; what it was about to send goes out when it wakes up."""
+    server_doubles: int = 0
+    """Times at which a server is started beside its own run."""
+    server_restarts: int = 0
+    days_off: float = 0.0
+    """How many servers have a clock that is a day off."""
     client_kills: int = 0
     """Times at which a client is killed, and forgets everything."""
     client_power_cuts: int = 0
+    hasty: float = 0.0
+    """How many clients ask for their reboot although their steady-state was not heard yet."""
     withdrawn: float = 0.0
     """A client's update is withdrawn while it waits: it calls no more, and tells nobody."""
     gone: float = 0.0
@@ -154,8 +163,17 @@ class Clients:
     """When they may reboot; None: it is always open."""
     fleet_set: bool = False
     """They go by the set of windows in the store, which the operator changes."""
+    expire_after: float = 0.0
+    """Seconds after which the slot of one that is lost may be taken; then nothing halts the group. 0: never."""
     unattended: float = 0.0
     """Seconds after the storm in which no operator looks at the fleet."""
+    machines: float = 0.0
+    """Which share of the machines has no etcd, and asks the servers."""
+
+    @property
+    def any(self) -> bool:
+        """Whether anybody needs the servers."""
+        return self.number > 0 or self.machines > 0
 
 
 @dataclass(frozen=True)
@@ -261,7 +279,13 @@ def plan(seed: int) -> Plan:
         spacing=0.0 if crowd or tireless else bad.choice((0.0, 0.0, 60.0)),
         calendars=Calendars() if tireless else _calendars(Random(f"{seed} calendars")),
     )
-    return with_clients(shaped)
+    return _without_etcd(with_clients(shaped))
+
+
+def _without_etcd(drawn: Plan) -> Plan:
+    """Have an eighth of the fleets ask servers, all machines or some."""
+    some = Random(f"{drawn.seed} without etcd").random() < 0.125
+    return machines_served(drawn) if some and drawn.machines <= FEW else drawn
 
 
 def with_clients(drawn: Plan, share: float = CLIENTS) -> Plan:
@@ -287,6 +311,7 @@ def with_clients(drawn: Plan, share: float = CLIENTS) -> Plan:
         client_power_cuts=rng.choice((0, 0, 2)),
         withdrawn=rng.choice((0.0, 0.0, 0.2)),
         gone=rng.choice((0.0, 0.0, 0.2)),
+        hasty=Random(f"{drawn.seed} hasty").choice((0.0, 0.0, 0.5)),
     )
     return replace(drawn, clients=clients, faults=faults)
 
@@ -295,6 +320,23 @@ def clients_alone(drawn: Plan) -> Plan:
     """Make a fleet of clients, beside one machine."""
     shaped = with_clients(replace(drawn, machines=1, windows=drawn.windows[:1]), 1.0)
     return replace(shaped, clients=replace(shaped.clients, number=max(3, shaped.clients.number)))
+
+
+def machines_served(drawn: Plan) -> Plan:
+    """Make a fleet of which some or all machines have no etcd; half of them share it with FleetLock clients."""
+    rng = Random(f"{drawn.seed} machines without etcd")
+    shaped = with_clients(drawn, 1.0)
+    number = rng.choice((0, shaped.clients.number))
+    clients = replace(shaped.clients, number=number, machines=rng.choice((0.5, 1.0)))
+    if drawn.faults == Faults():
+        return replace(shaped, clients=clients)
+    faults = replace(
+        shaped.faults,
+        server_freezes=rng.choice((0, 3, 8)),
+        server_doubles=rng.choice((0, 2, 5)),
+        server_restarts=rng.choice((0, 2, 5)),
+    )
+    return replace(shaped, clients=clients, faults=faults)
 
 
 def _many_slots(rng: Random, slots: int) -> int:

@@ -28,8 +28,8 @@ from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.client_rules import ClientRules, queued_as
 from tests.sim.daemon import GROUP, SESSIONS
-from tests.sim.machine import DAEMON, SimMachine, SimSeen
-from tests.sim.network import QUEUE, Answer, SimServer, StoreBefore
+from tests.sim.machine import DAEMON, SimMachine
+from tests.sim.network import QUEUE, TIME, Answer, SimServer, StoreBefore
 from tests.sim.plan import STORMY
 from tests.sim.story import Story
 
@@ -139,8 +139,18 @@ class Rules:
     """How many reboots triggers may cause (0: any number)."""
     desks: ClientRules | None = None
     """The rules for FleetLock clients and their servers, where there are any."""
+    expire_after: float = 0.0
+    """Seconds after which the slot of a lost machine or client may be taken (0: never)."""
+    record_at: dict[str, float] = field(default_factory=dict)
+    """For each id when its record was written the last time."""
+    known_ended: dict[str, None] = field(default_factory=dict)
+    """The nonces of claims of which their machines know that they have ended: a server said so."""
     elsewhere: dict[str, None] = field(default_factory=dict)
     """Who has written to another cluster than the fleet's; judged at the end, as more may follow from it."""
+
+    def ended_by(self, _machine: str, nonce: str) -> None:
+        """Take note that a machine was told by a server that its claim has ended."""
+        self.known_ended[nonce] = None
 
     def wrote_elsewhere(self, author: str, _before: StoreBefore) -> None:
         """Take note of a write to another cluster."""
@@ -153,6 +163,7 @@ class Rules:
 
     def wrote(self, author: str, before: StoreBefore) -> None:
         """Judge one write, and take note of what holds from then on."""
+        self.record_at |= {key: asyncio.get_running_loop().time() for key in before.found if self._is_record(key)}
         if KEY in before.found or any(key.startswith(RECORDS) for key in before.found):
             self._judge_slots(author, before)
             self._note_halt(before, self.server)
@@ -161,6 +172,8 @@ class Rules:
                 self._judge_words(author, key)
                 self._judge_end(author, key)
         self._note_who_left_the_queue(before.gone())
+        if self.calm and author == TIME:
+            self._judge_waiting(before.gone())
         self._note_who_was_overtaken(before)
         if WINDOWS in before.found or not self.sets:
             self._note_windows()
@@ -215,7 +228,10 @@ class Rules:
             self.story.tell(author, f"{'takes' if holder in added else 'gives back'} {holder}: {_text(new)}")
         self._note_holders(added, removed)
         for holder in sorted(removed):
-            if self.desks is None or not self.desks.gave_back(author, holder, _record(before, holder)):
+            judged = self._expires(author, holder) or (
+                self.desks is not None and self.desks.gave_back(author, holder, _record(before, holder))
+            )
+            if not judged:
                 self._gave_back(author, holder, before)
         for holder in sorted(added):
             if self.desks is not None and self.desks.took(author, holder):
@@ -228,7 +244,26 @@ class Rules:
                 self._kept(author, _record(before, holder), _record(self.server, holder))
                 self._note_commit(author, _record(self.server, holder))
 
+    def _is_record(self, key: str) -> bool:
+        return key.startswith(RECORDS) and self.server.value(key) is not None
+
+    def _expires(self, author: str, holder: str) -> bool:
+        """Judge a slot that is taken from whoever is lost, by another; False: it was given back."""
+        own = author in (holder, OPERATOR, SCRIPT) or (self.desks is not None and self.desks.is_for(holder))
+        if own or not self.expire_after:
+            return False
+        stood = asyncio.get_running_loop().time() - self.record_at.get(keys.holder_key(GROUP, holder), 0.0)
+        if stood < self.expire_after:
+            self.story.breaks(f"{author} takes the slot of {holder} away before its time")
+        self.story.tell(author, f"takes the slot of {holder}, which is lost")
+        if self.desks is not None:
+            self.desks.expired(holder)
+        return True
+
     def _took(self, author: str, holder: str, before: StoreBefore) -> None:
+        record = _record(self.server, holder)
+        if record is not None and record.nonce in self.known_ended:
+            self.story.breaks(f"a slot is taken for {holder}, which has ended that claim")
         if holder == author:
             self.unlocked.pop(holder, None)
             if author in self.machines:
@@ -260,7 +295,7 @@ class Rules:
             self.left_queue[name] = now
             if machine.was_behind:
                 continue  # it may take an old `resume` for one that came after
-            seen = SimSeen(machine.disk, machine.clock)
+            seen = machine.noted()
             self.knew[name] = max(self.knew.get(name, 0), seen.revision)
             for version, run in ((seen.version, None), (machine.saw, machine.runs)):
                 if version > revision and name not in self.lost:
@@ -274,7 +309,10 @@ class Rules:
     def is_back(self) -> None:
         """Take note of what the backup says. Its orders may be over by their own word: machines have seen them."""
         self._note_windows()
-        self.ends.update(dict.fromkeys((FREEZE, SPACING), float("-inf")))
+        for key in (FREEZE, SPACING):
+            raw = self.server.value(key)
+            for_ever = raw is not None and order_record.decode(raw, key, "freeze").lasts is None
+            self.ends[key] = float("inf") if for_ever else float("-inf")
         for machine in self.machines.values():
             machine.forget_reboots()  # where its disk goes back as well, no memory of its reboots is left
         self.halted, self.version = {}, self.server.read(KEY).version
@@ -395,6 +433,13 @@ class Rules:
         for key in gone:
             if key.startswith(QUEUE):
                 self.left_queue[places.name_in(key)] = asyncio.get_running_loop().time()
+
+    def _judge_waiting(self, gone: Sequence[str]) -> None:
+        """Judge whether a place expires while its machine waits, on a day on which nothing keeps it from asking."""
+        for key in gone:
+            machine = self.machines.get(places.name_in(key)) if key.startswith(QUEUE) else None
+            if machine is not None and machine.on and machine.claims:
+                self.story.breaks(f"the place of {machine.name} expires while it waits")
 
     def _note_who_was_overtaken(self, before: StoreBefore) -> None:
         """Take note of each place after a new one, whose number is older: the machine there does not see it at once."""
@@ -548,8 +593,9 @@ class Rules:
         return now < machine.no_bus_until
 
     def freeze_stands(self) -> bool:
-        """Tell whether the group is frozen, by the store."""
-        return self.server.read(keys.freeze_key(GROUP)).entry is not None
+        """Tell whether the group is frozen, by the store. What is over by its own word may fail to be removed."""
+        over = asyncio.get_running_loop().time() >= self.ends.get(FREEZE, float("inf"))
+        return self.server.value(FREEZE) is not None and not over
 
     def turn(self) -> None:
         """Judge the state of the fleet after a turn."""

@@ -11,14 +11,16 @@ from typing import Any
 
 from locksmith.config.model import WindowSettings
 from locksmith.lock.records.node import TTL
-from locksmith.server.ports import FleetLock
+from locksmith.server.ports import FleetLock, MachineDesk
 from locksmith.store.protocol import Store
 from locksmith.window.window_set import WindowSet
-from tests.sim.client_rules import ClientRules
+from tests.sim.client_rules import IN_CALM, ClientRules
 from tests.sim.clients import Client
 from tests.sim.daemon import GROUP
-from tests.sim.desks import DeskServer, Run, SimPrograms, Wire
+from tests.sim.desks import Answers, DeskServer, Run, SimPrograms, Wire
 from tests.sim.machine import MIDNIGHT
+from tests.sim.machine_wire import Routes
+from tests.sim.network import CLUSTER
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.sim_desk import Surroundings
 from tests.sim.story import Story
@@ -38,6 +40,7 @@ class Served:
     faults: Callable[[], Faults]
     rules: ClientRules
     make: Callable[[Surroundings], FleetLock]
+    make_machines: Callable[[Surroundings], MachineDesk]
     store: Callable[[Run], Store]
     clients: dict[str, Client] = field(default_factory=dict)
     servers: list[DeskServer] = field(default_factory=list)
@@ -56,17 +59,23 @@ class Served:
             name = f"s{number + 1}"
             rng = plan.draw(name)
             self.offsets[name] = timedelta(seconds=rng.uniform(-1, 1) * plan.faults.clocks_off)
-            self.servers.append(DeskServer(name, rng, self.story, self.faults, self._desk, self.rules))
+            if plan.draw(f"{name} day").random() < plan.faults.days_off:
+                self.offsets[name] += timedelta(days=rng.choice((-1, 1)))
+            self.servers.append(DeskServer(name, rng, self.story, self.faults, self._desk, self.rules, self._routes))
         wire = Wire(self.servers, plan.draw("wire"), self.faults, self.story)
         for number in range(drawn.number):
             name = f"c{number + 1}"
             rng = plan.draw(name)
             client = Client(name, rng, self.story, self.faults, wire.call, drawn.poll, careful=rng.random() < 0.5)
+            client.hasty = plan.draw(f"{name} hasty").random() < plan.faults.hasty
             self.clients[name] = client
         rules = self.rules
         rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
         rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
+        rules.halts = not drawn.expire_after
         bad = plan.faults
+        if bad == Faults():
+            rules.look_holds = IN_CALM
         rules.leases_hold = not (bad.expiries or bad.elections or bad.copies or bad.older or bad.restores)
 
     def clock(self, server: str) -> datetime:
@@ -74,18 +83,25 @@ class Served:
         return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offsets[server]
 
     def _desk(self, run: Run) -> FleetLock:
+        return self.make(self._around(run, "desk"))
+
+    def _routes(self, run: Run) -> Answers:
+        return Routes(self.make_machines(self._around(run, "machines")), GROUP)
+
+    def _around(self, run: Run, what: str) -> Surroundings:
         name, now = run.server.name, asyncio.get_running_loop().time()
-        return self.make(
-            Surroundings(
-                group=GROUP,
-                store=self.store(run),
-                clock=partial(self.clock, name),
-                rng=self.plan.draw(f"{name} desk {now}"),
-                windows=self.windows,
-                limit=LIMIT,
-                spacing=self.plan.spacing,
-                programs=SimPrograms(run, self.plan.hooks),
-            )
+        return Surroundings(
+            group=GROUP,
+            store=self.store(run),
+            clock=partial(self.clock, name),
+            rng=self.plan.draw(f"{name} {what} {now}"),
+            windows=self.windows,
+            limit=LIMIT,
+            spacing=self.plan.spacing,
+            programs=SimPrograms(run, self.plan.hooks),
+            most_per_day=self.plan.most_per_day,
+            expire_after=self.plan.clients.expire_after,
+            cluster=CLUSTER,
         )
 
     def let_loose(self, begin: Callable[[Coroutine[Any, Any, None]], None]) -> None:
@@ -97,8 +113,15 @@ class Served:
             begin(self._updates(client))
         faults = self.plan.faults
         self._at_times(begin, "server kills", faults.server_kills, self._kill_a_server)
-        self._at_times(begin, "client kills", faults.client_kills, lambda rng: self._pick(rng).kill())
-        self._at_times(begin, "client power", faults.client_power_cuts, lambda rng: self._pick(rng).cut_power())
+        for name, times, act in (
+            ("freezes", faults.server_freezes, lambda server, rng: server.freeze(rng.uniform(1, 200))),
+            ("doubles", faults.server_doubles, lambda server, _rng: server.double()),
+            ("restarts", faults.server_restarts, lambda server, _rng: server.restart()),
+        ):
+            self._at_times(begin, f"server {name}", times, partial(self._to_a_server, act))
+        if self.clients:
+            self._at_times(begin, "client kills", faults.client_kills, lambda rng: self._pick(rng).kill())
+            self._at_times(begin, "client power", faults.client_power_cuts, lambda rng: self._pick(rng).cut_power())
 
     def _at_times(
         self,
@@ -111,9 +134,12 @@ class Served:
             await asyncio.sleep(seconds)
             act(rng)
 
-        for number in range(times if self.clients else 0):
+        for number in range(times):
             rng = self.plan.draw(f"{name} {number}")
             begin(later(rng.uniform(0, STORMY), rng))
+
+    def _to_a_server(self, act: Callable[[DeskServer, Random], None], rng: Random) -> None:
+        act(rng.choice(self.servers), rng)
 
     def _kill_a_server(self, rng: Random) -> None:
         rng.choice(self.servers).kill("by an operator")

@@ -6,15 +6,20 @@ from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 
-from locksmith.config.model import Config, RebootSettings, WindowSettings
+from locksmith.config.model import Config, HaltSettings, RebootSettings, WindowSettings
 from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.host.paths import Paths
+from locksmith.lock.ended import UnlessEnded
 from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.incident import HaltAfter
+from locksmith.server import machine_desk
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.desk import RETRY_LIMIT, Desk
 from locksmith.server.hooks import HookPrograms
+from locksmith.server.machine_desk import MachineDesk
 from locksmith.store.protocol import Store
 
 OWN = "own"
@@ -33,13 +38,20 @@ class Surroundings:
     limit: timedelta
     spacing: float
     programs: HookPrograms
+    most_per_day: int = 0
+    expire_after: float = 0.0
+    cluster: str = ""
+    """The id of the store's cluster."""
 
     def config(self) -> Config:
         """Give the configuration of the server."""
         names = (*((OWN,) if self.windows.own.windows else ()), *self.windows.sets)
         return Config(
             window=WindowSettings(known={OWN: self.windows.own}),
-            reboot=RebootSettings(spacing=timedelta(seconds=self.spacing)),
+            reboot=RebootSettings(spacing=timedelta(seconds=self.spacing), max_per_day=self.most_per_day),
+            halt=HaltSettings(after=HaltAfter(0), expire_after=timedelta(seconds=self.expire_after))
+            if self.expire_after
+            else HaltSettings(),
             server=ServerSettings(groups={self.group: ServedGroup(limit=self.limit, window_sets=names)}),
         )
 
@@ -69,3 +81,34 @@ class SimDesk(Desk):
         )
         queue = Queue(around.store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
         return QueuedLock(lock, queue, rng=rng)
+
+
+class SimMachineDesk(MachineDesk):
+    """The real desk of machines without etcd, whose chance is that of the seed."""
+
+    lock = RebootLock
+    ttl = machine_desk.PLACE_TTL
+    guards: type[UnlessEnded] = UnlessEnded
+
+    def __init__(self, around: Surroundings) -> None:
+        super().__init__(around.config(), store=around.store, clock=around.clock, rng=around.rng)
+        self.around = around
+
+    @property
+    def _cluster(self) -> str:
+        return self.around.cluster
+
+    def _open(self, group: str, claim: Claim) -> machine_desk._Waiting:
+        around, known, rules = self.around, self._unchanged, self._rules
+        store = self.guards(self._store, group, claim)
+        lock = self.lock(
+            store,
+            group,
+            rng=around.rng,
+            limit=machine_desk.RETRY_LIMIT,
+            clock=around.clock,
+            rules=rules,
+            unchanged=known,
+        )
+        queue = Queue(store, group, ttl=self.ttl, rng=around.rng, halt_after=rules.halt_after, unchanged=known)
+        return machine_desk._Waiting(claim, QueuedLock(lock, queue, rng=around.rng), store)

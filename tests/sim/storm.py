@@ -168,7 +168,7 @@ class Storm:
 
     async def _lead_astray(self, node: Node) -> None:
         """Let a machine reach another cluster alone. (One without memory would believe it, as docs/safety.md says.)"""
-        if node.machine.disk.seen is None:
+        if node.machine.is_served or not node.machine.knows_its_cluster:
             return
         loop, rng = asyncio.get_running_loop(), self.plan.draw(f"astray {asyncio.get_running_loop().time()}")
         node.machine.astray_until = min(STORMY, loop.time() + rng.uniform(30, 300))
@@ -178,6 +178,8 @@ class Storm:
     async def _misdirect(self, node: Node, rng: Random) -> None:
         """Name a wrong endpoint in a machine's configuration. Some lead to the store after a while, as a name may."""
         loop, machine = asyncio.get_running_loop(), node.machine
+        if machine.is_served:
+            return  # it has none
         machine.endpoints = (f"wrong since {loop.time():.0f}",)
         corrected = min(STORMY, loop.time() + rng.uniform(30, 400))
         machine.wrong_until = rng.choice((math.inf, rng.uniform(loop.time(), corrected)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.sim.broken_desks import left, slowly_served
+from tests.sim.broken_desks import expiring, left, slowly_served
 from tests.sim.fleet import simulate
 from tests.sim.plan import FEW, clients_alone, plan
 
@@ -28,6 +28,12 @@ def test_a_client_that_never_comes_back_halts_its_group_until_an_operator_looks(
     assert "never comes back" in text
     assert "the group is halted: c" in text
     assert "acknowledges c" in text
+
+
+def test_the_slot_of_a_client_that_is_gone_is_free_after_its_time_whatever_the_clocks_say():
+    """Two servers of which one may be a day off; nothing halts the group."""
+    text = "\n".join(simulate(expiring(plan(1))).lines)
+    assert ", which is lost" in text
 
 
 def test_zincati_and_daemons_get_slots_in_turn_on_a_quiet_day():

@@ -13,12 +13,12 @@ from locksmith.cli.commands.ordered import (
     tell_ordered,
     thaw_group,
     until_words,
-    was_words,
 )
-from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.output import note, print_json, say
 from locksmith.cli.session import Session
 from locksmith.errors import LockError, LocksmithError, UsageError
+from locksmith.fleet.acts import was_words
+from locksmith.fleet.fields import order_fields
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import list_groups
 from locksmith.lock.records.order import Order

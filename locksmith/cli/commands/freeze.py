@@ -1,7 +1,6 @@
 """`freeze`, `thaw`, `hold`, `unhold`: who may reboot at all."""
 
 import secrets
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -15,23 +14,22 @@ from locksmith.cli.commands.ordered import (
     tell_ordered,
     thaw_group,
     until_words,
-    was_words,
     with_orders,
 )
-from locksmith.cli.fleet_json import order_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import confirm_group, note_unknown_group
 from locksmith.cli.moments import coming
 from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
-from locksmith.cli.session import Session, act, invoking_user, pass_session, reason_option
+from locksmith.cli.session import Session, author, invoking_user, pass_session, reason_option
 from locksmith.errors import LockError, StoreRefusedError, UsageError
-from locksmith.fleet.lookup import Match
+from locksmith.fleet import acts
+from locksmith.fleet.acts import was_words
+from locksmith.fleet.fields import order_fields
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import list_groups
 from locksmith.host.clock import local_zone
-from locksmith.lock.orders import OperatorOrders, Ordered, Stood
-from locksmith.lock.records.event import HOLD, UNHOLD, Event
+from locksmith.lock.orders import Stood
 from locksmith.lock.records.keys import freeze_key
 from locksmith.lock.records.order import Order
 from locksmith.store.protocol import Store
@@ -155,12 +153,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     match = to_hold(session, machine)
     machine_id, name = match.machine_id, match.name or match.machine_id
 
-    async def work(orders: OperatorOrders) -> Ordered:
-        done = await orders.hold(machine_id, order, ttl)
-        await orders.admin.history.add(_about(match, HOLD, reason, ""))
-        return done
-
-    done = with_orders(session, work)
+    done = with_orders(session, lambda orders: acts.hold(orders, author(), (machine_id, match.name), order, ttl))
     late = [claim for claim in done.too_late if claim.holder == machine_id]
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
@@ -179,20 +172,9 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
 def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> None:
     """Let a machine reboot again that was held back."""
     match = to_unhold(session, machine)
-
-    async def work(orders: OperatorOrders) -> Stood:
-        before = await orders.unhold(match.machine_id)
-        if before is not None:
-            await orders.admin.history.add(_about(match, UNHOLD, reason, f"it was held back {was_words(before)}"))
-        return before
-
+    before = with_orders(session, lambda orders: acts.unhold(orders, author(), (match.machine_id, match.name), reason))
     name, state = match.name or match.machine_id, f"held back{session.in_group}"
-    _tell_ended(session, with_orders(session, work), f"{name} is", state, as_json=as_json)
-
-
-def _about(match: Match, name: str, reason: str, detail: str) -> Event:
-    """Make the history's record of an order about one machine."""
-    return replace(act(name, reason, detail), holder=match.machine_id, hostname=match.name)
+    _tell_ended(session, before, f"{name} is", state, as_json=as_json)
 
 
 async def _frozen(store: Store) -> list[str]:

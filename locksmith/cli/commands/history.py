@@ -1,8 +1,6 @@
 """`history`: who had the lock, when, why and for how long, and what operators did."""
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
@@ -12,36 +10,22 @@ from locksmith.cli.choose import choose
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import note_unknown_group
 from locksmith.cli.moments import past as past_moment
-from locksmith.cli.output import claim_fields, json_flag, note, print_json, say_all
+from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import CorruptValueError, LockError
-from locksmith.fleet.lookup import Match, known_names, matches
+from locksmith.fleet.event_words import at_words, event_words, name_words, why_words
+from locksmith.fleet.fields import Held
+from locksmith.fleet.lookup import known_names
+from locksmith.fleet.past import Past, began, named, of_machine, past_fields, since_then
 from locksmith.fleet.reader import read_group
 from locksmith.host.clock import local_zone
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.history import MOST
-from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import DAEMON, Claim
-from locksmith.lock.records.event import HELD, REBOOTED, Event
+from locksmith.lock.records.claim import Claim
+from locksmith.lock.records.event import Event
 from locksmith.store.protocol import Store
-from locksmith.util import records
 from locksmith.util.words import span
-
-_OF_MACHINES = {*claim_record.MACHINES, ""}
-"""The kinds of claims whose host is the machine's own; "": an order about a machine."""
-
-Held = Claim | CorruptValueError | None
-"""The record of an id that holds a slot, as `LockState` has it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """The youngest events, the oldest first, and who holds a slot now, or why that cannot be read."""
-
-    events: list[Event]
-    holds: list[tuple[str, Held]]
-    problem: CorruptValueError | None = None
 
 
 @click.command(cls=GoCommand)
@@ -64,11 +48,13 @@ def history(session: Session, *, limit: int, since: str | None, machine: str | N
     begin = None if since is None else past_moment(since, datetime.now(UTC), local_zone(), "--since")
     past = session.with_admin(lambda lock: _read(lock, limit if begin is None and machine is None else MOST))
     if machine is not None:
-        found = _named(past, machine, session.with_store(lambda store: _names(store, session.config.group)))
+        found = named(past.events, machine, session.with_store(lambda store: _names(store, session.config.group)))
+        if not found:
+            raise LockError(f"no machine is called {machine}, now or in the history of the last 30 days")
         past = of_machine(past, choose(found, machine, " in the history"))
-    past = _since(past, begin, limit)
+    past = since_then(past, begin, limit)
     if as_json:
-        print_json({"group": session.config.group, **_fields(past)})
+        print_json({"group": session.config.group, **past_fields(past, datetime.now(UTC))})
         return
     now = datetime.now().astimezone()
     rows = [*(_event_row(event, now) for event in past.events), *(_hold_row(*hold, now) for hold in past.holds)]
@@ -83,36 +69,11 @@ def history(session: Session, *, limit: int, since: str | None, machine: str | N
         note(f"who holds a slot cannot be read: {past.problem}")
 
 
-def of_machine(past: Past, machine_id: str) -> Past:
-    """Give what is about one machine; a hold of an earlier version names it in its detail alone."""
-    events = [one for one in past.events if one.holder == machine_id or f"({machine_id})" in one.detail]
-    return Past(events, [hold for hold in past.holds if hold[0] == machine_id], past.problem)
-
-
 async def _names(store: Store, group: str) -> dict[str, str]:
     """Name what holds, waits or is present now, by id; nothing where that cannot be read: the history is there."""
     with contextlib.suppress(CorruptValueError):
         return known_names(await read_group(store, group))
     return {}
-
-
-def _named(past: Past, wanted: str, now: Mapping[str, str]) -> list[Match]:
-    """Give the machines of the history, and those that are known `now`, that a name may mean."""
-    before: dict[str, str] = {}
-    for event in past.events:
-        if event.holder:
-            own = event.hostname if event.kind in _OF_MACHINES else ""
-            before[event.holder] = own or before.get(event.holder, "")
-    names = {**before, **{one: name or before.get(one, "") for one, name in now.items()}}
-    if found := matches(names, wanted):
-        return found
-    raise LockError(f"no machine is called {wanted}, now or in the history of the last 30 days")
-
-
-def _since(past: Past, begin: datetime | None, limit: int) -> Past:
-    """Give what happened since a moment, and what is still held."""
-    events = [event for event in past.events if begin is None or event.at >= begin]
-    return Past(events[-limit:], past.holds, past.problem)
 
 
 async def _read(lock: LockAdmin, limit: int) -> Past:
@@ -121,93 +82,30 @@ async def _read(lock: LockAdmin, limit: int) -> Past:
         claims = (await lock.read()).claims
     except CorruptValueError as error:
         return Past(events, [], error)
-    return Past(events, sorted(claims.items(), key=_began))
-
-
-def _began(hold: tuple[str, Held]) -> tuple[bool, float]:
-    """Order holds by their beginning; those of which it is not known come last."""
-    _, claim = hold
-    return (False, claim.held_since.timestamp()) if isinstance(claim, Claim) else (True, 0.0)
+    return Past(events, sorted(claims.items(), key=began))
 
 
 def _event_row(event: Event, now: datetime) -> Row:
-    long = span(event.at - event.taken) if event.taken else ""
-    name = _name(event.kind, event.holder, event.hostname)
-    if event.act != HELD:
-        return Row((_when(event.at, now), event.act, name, long, _why(_operator(event), event.reason, event.detail)))
-    if event.detail == REBOOTED:
-        return Row((_when(event.at, now), REBOOTED, name, long, _why(_operator(event), event.reason)))
-    return Row((_when(event.at, now), "released", name, long, _why(_operator(event), event.reason, event.detail)))
+    words = event_words(event)
+    return Row((_when(event.at, now), words.what, words.name, words.long, words.why))
 
 
 def _hold_row(holder: str, claim: Held, now: datetime) -> Row:
     if not isinstance(claim, Claim):
         why = "its record cannot be read" if claim else "no record: a legacy node, or a legacy lock"
         return Row(("", "still held", holder, "", why), "yellow")
-    name, long = _name(claim.kind, holder, claim.hostname), span(now - claim.held_since)
+    name, long = name_words(claim.kind, holder, claim.hostname), span(now - claim.held_since)
     return Row(
         (
             _when(claim.held_since, now),
             "still held",
             name,
             long,
-            _why(_at(claim.who, claim.hostname, claim.kind), claim.reason),
+            why_words(at_words(claim.who, claim.hostname, claim.kind), claim.reason),
         ),
         "yellow",
     )
 
 
-def _name(kind: str, holder: str, hostname: str) -> str:
-    """Name the machine: the host of a manual claim is the operator's."""
-    return hostname if kind in _OF_MACHINES and hostname else holder
-
-
-def _operator(event: Event) -> str:
-    """Name who did it, with the host on which an operator did."""
-    return f"{event.who}@{event.host}" if event.who and event.host else _at(event.who, event.hostname, event.kind)
-
-
-def _at(who: str, hostname: str, kind: str) -> str:
-    """Name who made a claim: the host of a manual claim is the operator's."""
-    return f"{who}@{hostname}" if who and hostname and kind == claim_record.MANUAL else who
-
-
-def _why(who: str, reason: str, detail: str = "") -> str:
-    """Put together who did something, why, and how it went; a daemon goes without saying."""
-    by = ": ".join(part for part in ("" if who == DAEMON else who, reason) if part)
-    return "; ".join(part for part in (by, detail) if part)
-
-
 def _when(moment: datetime, now: datetime) -> str:
     return f"{moment.astimezone(now.tzinfo):%m-%d %H:%M:%S}"
-
-
-def _fields(past: Past) -> dict[str, object]:
-    return {
-        "events": [_event_fields(event) for event in past.events],
-        "holds": [_hold_fields(*hold) for hold in past.holds],
-        "problem": str(past.problem) if past.problem else None,
-    }
-
-
-def _event_fields(event: Event) -> dict[str, object]:
-    return {
-        "at": records.moment(event.at),
-        "act": event.act,
-        "who": event.who,
-        "host": event.host,
-        "reason": event.reason,
-        "detail": event.detail,
-        "id": event.holder,
-        "hostname": event.hostname,
-        "kind": event.kind,
-        "version": event.version,
-        "since": records.optional_moment(event.since) or None,
-        "taken": records.optional_moment(event.taken) or None,
-        "held_seconds": int((event.at - event.taken).total_seconds()) if event.taken else None,
-    }
-
-
-def _hold_fields(holder: str, claim: Held) -> dict[str, object]:
-    held = int((datetime.now(UTC) - claim.held_since).total_seconds()) if isinstance(claim, Claim) else None
-    return {"id": holder, "claim": claim_fields(claim), "held_seconds": held}

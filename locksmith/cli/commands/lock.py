@@ -11,15 +11,17 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.busy import who_holds
-from locksmith.cli.commands.free_slot import Freed, free, tell_freed
+from locksmith.cli.commands.free_slot import free, tell_freed
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.named_machine import shown, to_lock, to_unlock
-from locksmith.cli.output import ask, can_ask, claim_fields, json_flag, note, print_json
+from locksmith.cli.output import ask, can_ask, json_flag, note, print_json
 from locksmith.cli.reboot.interrupt import unless_interrupted
 from locksmith.cli.reboot.wait import QueueWait, timeout_option, wait_option
 from locksmith.cli.reboot.wait import queue_wait as read_queue_wait
 from locksmith.cli.session import Session, act_on, new_claim, pass_session, reason_option
 from locksmith.errors import LockError, UsageError
+from locksmith.fleet.acts import WITHOUT_SLOT, Freed
+from locksmith.fleet.fields import claim_fields
 from locksmith.fleet.lookup import Match
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reboot_words import reboot_words
@@ -140,11 +142,11 @@ def _free(session: Session, match: Match, reason: str, *, force: bool) -> Freed:
         words = reboot_words(holder, error.holder_state.claim, error.presence)
         if not can_ask():
             raise LockError(
-                f"{words}. Without its slot another machine may go down as well; nothing was unlocked. Inspect the "
+                f"{words}. {WITHOUT_SLOT}; nothing was unlocked. Inspect the "
                 f"machine; `locksmithctl unlock --force {quoted(holder)}` frees its slot all the same. Scripts use "
                 f"`locksmithctl unlock --manual {quoted(holder)}`, which ends manual locks only"
             ) from None
-        if not ask(f"{words}. Without its slot another machine may go down as well. Free it all the same?"):
+        if not ask(f"{words}. {WITHOUT_SLOT}. Free it all the same?"):
             raise LockError("not confirmed; nothing was unlocked") from None
         return session.with_admin(partial(free, holder, reason, shown=ShownHolder(error.holder_state)))
 

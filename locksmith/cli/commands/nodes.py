@@ -8,20 +8,20 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.commands.freeze import group_option
-from locksmith.cli.commands.groups import NO_GROUP, read_groups
+from locksmith.cli.commands.groups import NO_GROUP
 from locksmith.cli.commands.nodes_filter import Shown
 from locksmith.cli.commands.nodes_filter import only as machines_only
 from locksmith.cli.commands.nodes_view import layout, machine_rows, summary
 from locksmith.cli.commands.watch import watch, watch_option
-from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import note_unknown_group
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.errors import UsageError
+from locksmith.fleet.fields import view_fields
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.reader import read_group
+from locksmith.fleet.reader import read_group, read_groups
 
 
 def _filter(flag: str, name: str, completion: complete.Offer, text: str) -> Callable[[Any], Any]:
@@ -108,5 +108,7 @@ def _show(
 
 def _fields(view: GroupView, now: datetime, only: Shown) -> dict[str, object]:
     if not only:
-        return view_fields(view)
-    return machines_only(view_fields(view), {machine_id for machine_id, _ in only.of(view, machine_rows(view, now))})
+        return view_fields(view, now)
+    return machines_only(
+        view_fields(view, now), {machine_id for machine_id, _ in only.of(view, machine_rows(view, now))}
+    )

@@ -6,16 +6,12 @@ from datetime import datetime
 
 from locksmith.cli.commands.nodes_filter import Shown
 from locksmith.cli.table import Row, table
-from locksmith.fleet.explain import BELIEVES_NOTHING
+from locksmith.fleet import machine_table
 from locksmith.fleet.group import GroupView
-from locksmith.fleet.holders import ALARMING, HolderKind, HolderStatus, holder_statuses
-from locksmith.fleet.phrases import absent_words, group_name, how_words
-from locksmith.lock.records import states
+from locksmith.fleet.holders import ALARMING, holder_statuses
+from locksmith.fleet.machine_table import Weight
+from locksmith.fleet.phrases import group_name
 from locksmith.lock.records.incident import FIRST, HaltAfter, halts
-from locksmith.lock.records.member import Member
-from locksmith.lock.records.node import Node
-from locksmith.lock.records.order import Order
-from locksmith.util.words import clock, span
 
 SHORT_ID = 8
 ALL = Shown()
@@ -23,14 +19,7 @@ ALL = Shown()
 HEAD = ("MACHINE", "STATE", "FOR", "WINDOW", "WHY")
 ID = "ID"
 
-RED, YELLOW, GREY = "red", "yellow", "bright_black"
-
-COLOURS = {
-    **dict.fromkeys((*ALARMING, HolderKind.UNSEEN, HolderKind.UNREADABLE), RED),
-    **dict.fromkeys((HolderKind.REBOOTING, HolderKind.VERIFYING, HolderKind.HELD, HolderKind.COMMAND), YELLOW),
-}
-
-STATES = {**{how: how.upper() for how in ALARMING}, HolderKind.HELD: "holds"}
+COLOURS = {Weight.WRONG: "red", Weight.BUSY: "yellow", Weight.PLAIN: "", Weight.QUIET: "bright_black"}
 
 
 def summary(view: GroupView, when: datetime, halt_after: HaltAfter = FIRST) -> str:
@@ -80,68 +69,6 @@ def _with_id(machine_id: str, row: Row) -> Row:
 
 def machine_rows(view: GroupView, now: datetime) -> Iterator[tuple[str, Row]]:
     """Give a row for each machine, with the id: holders, then the queue, then the others by name."""
-    held = holder_statuses(view)
-    for one in sorted(held, key=lambda one: one.how not in ALARMING):
-        yield one.holder, _holder(view, one, now)
-    seen = {one.holder for one in held}
-    for place, waiter in enumerate(view.waiters, 1):
-        own = waiter.is_machines
-        node = view.machines.get(waiter.holder) if own else None
-        seen |= {waiter.holder} if own else set()
-        why = (_need(node) if node else "") or waiter.reason or waiter.who
-        colour = ""
-        if place == 1 and node is not None and node.state == states.WAITING and node.code in states.ERRORS:
-            why, colour = f"cannot take a slot: {node.reason}", RED
-        name = waiter.name if own or waiter.holder not in view.machines else view.machines[waiter.holder].name
-        cells = (name, f"queued #{place}", span(now - waiter.since), _window(node, now), why)
-        yield waiter.holder, Row(cells, colour)
-    rest = [node for machine_id, node in view.machines.items() if machine_id not in seen]
-    for node in sorted(rest, key=lambda node: (node.state == states.IDLE, node.name)):
-        yield node.machine_id, _machine(node, now, view.holds.get(node.machine_id))
-    gone = [member for machine_id, member in view.absent.items() if machine_id not in seen]
-    for member in sorted(gone, key=lambda member: (not member.need, member.name)):
-        yield member.machine_id, _absent(member, now)
-
-
-def _holder(view: GroupView, one: HolderStatus, now: datetime) -> Row:
-    node = view.machines.get(one.holder)
-    long = span(now - one.since) if one.since else "?"
-    if node is not None and node.state == states.STUCK:
-        return Row((one.name, "STUCK", long, _window(node, now), node.reason), RED)
-    state = STATES.get(one.how, one.how.value)
-    reason = (
-        one.claim.reason if one.claim and one.how in {HolderKind.HELD, HolderKind.REBOOTING} else how_words(one, now)
-    )
-    return Row((one.name, state, long, _window(node, now), reason.removeprefix(f"{state}: ")), COLOURS.get(one.how, ""))
-
-
-def _machine(node: Node, now: datetime, hold: Order | None) -> Row:
-    state = node.code if node.code and (node.state == states.WAITING or node.code in BELIEVES_NOTHING) else node.state
-    why = f"{node.clone} has the same id" if node.clone else node.reason or _need(node)
-    if hold is not None:
-        state, why = "held back", hold.describe()
-    colour = (
-        RED if node.clone or state in {states.STUCK, *BELIEVES_NOTHING} else GREY if node.state == states.IDLE else ""
-    )
-    if node.dry_run:
-        state = "DRY RUN" if node.code == "dry_run" else f"DRY RUN {state}"
-    return Row((node.name, state, span(now - node.since), _window(node, now), why), colour)
-
-
-def _absent(member: Member, now: datetime) -> Row:
-    needed = f", needed a reboot: {member.need}" if member.need else ""
-    long = span(now - member.gone) if member.gone else ""
-    why = f"{absent_words(member, now)}{needed}"
-    return Row((member.name, "absent", long, "", why), YELLOW if member.need else GREY)
-
-
-def _need(node: Node) -> str:
-    return "; ".join(node.need_reasons) or f"{node.need} {node.need_version}".strip()
-
-
-def _window(node: Node | None, now: datetime) -> str:
-    if node is None or node.window_opens is None:
-        return ""
-    if node.window_closes is not None and node.window_closes >= now:
-        return f"-{clock(node.window_closes, now)}"
-    return clock(node.window_opens, now)
+    for one in machine_table.machine_rows(view, now):
+        cells = (one.name, one.shown_state, one.long(now), one.window(now), one.why)
+        yield one.machine_id, Row(cells, COLOURS[one.weight])

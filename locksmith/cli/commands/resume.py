@@ -6,21 +6,21 @@ from dataclasses import dataclass, field, replace
 import click
 
 from locksmith.cli.commands.freeze import group_option, order_of
-from locksmith.cli.fleet_json import incident_fields
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
-from locksmith.cli.session import Session, act, pass_session, reason_option
+from locksmith.cli.session import Session, author, pass_session, reason_option
 from locksmith.errors import LocksmithError, UsageError
+from locksmith.fleet import acts
+from locksmith.fleet.fields import incident_fields
 from locksmith.fleet.phrases import group_name
 from locksmith.lock.orders import OperatorOrders
-from locksmith.lock.records.event import RESUME
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.keys import resume_key
 from locksmith.lock.records.order import Order
 from locksmith.store.cluster import parse_id
 from locksmith.store.protocol import Store
 from locksmith.util.jsonread import BadJsonError
-from locksmith.util.words import named, quoted
+from locksmith.util.words import quoted
 
 
 @dataclass
@@ -41,15 +41,7 @@ class _Resume:
     async def say(self, store: Store) -> None:
         """Say it, in the cluster that has counted before."""
         orders = OperatorOrders(store, self.group)
-        try:
-            await orders.resume(self.order, self.done)
-        finally:
-            if self.done:
-                detail = named([one.describe() for one in self.done], "; ")
-                await orders.admin.history.add(act(RESUME, self.order.reason, detail))
-        if self.before or not self.done:
-            detail = self.succession if self.before else "nothing had gone wrong"
-            await orders.admin.history.add(act(RESUME, self.order.reason, detail))
+        await acts.resume(orders, author(), self.order, self.done, succession=self.succession if self.before else "")
 
     async def say_in_new_cluster(self, store: Store, cluster: Callable[[], str]) -> None:
         """Say it in the cluster that answers, and name both."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from locksmith.cli.commands.simulate_view import fields, lines
+from locksmith.cli.commands.simulate_view import lines
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.progress_bar import progress
@@ -14,6 +14,7 @@ from locksmith.cli.session import Session, pass_session
 from locksmith.errors import LocksmithError, UsageError
 from locksmith.fleet.forecast.advice import advise
 from locksmith.fleet.forecast.answer import forecast
+from locksmith.fleet.forecast.fields import fields
 from locksmith.fleet.forecast.picture import draw
 from locksmith.fleet.forecast.plan import RolloutPlan, parse_plan
 from locksmith.fleet.forecast.spread import Spread
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from locksmith.fleet.forecast.drawing import Drawing
-    from locksmith.lock.records.event import Event
 
 
 @click.command(cls=GoCommand)
@@ -88,7 +88,7 @@ def _read(path: Path) -> RolloutPlan:
 
 
 def _from_etcd(session: Session, takes: str) -> RolloutPlan:
-    from locksmith.fleet.forecast.fleet_plan import group_plan
+    from locksmith.fleet.forecast.fleet_plan import group_plan, times_seen
     from locksmith.fleet.forecast.plan import GroupPlan
     from locksmith.fleet.reader import list_groups, read_group
     from locksmith.lock.history import MOST, History
@@ -108,7 +108,7 @@ def _from_etcd(session: Session, takes: str) -> RolloutPlan:
                 note(f"{group_name(name)} is left out: {with_group(str(error), name)}")
                 continue
             events = await History(store, name).read(MOST)
-            plan = group_plan(view, [took for event in events if (took := _took(event)) is not None], reboot)
+            plan = group_plan(view, times_seen(events), reboot)
             found += [plan] if plan is not None else []
         return found
 
@@ -116,15 +116,6 @@ def _from_etcd(session: Session, takes: str) -> RolloutPlan:
     if not groups:
         raise UsageError("no machine shows itself in etcd: write a plan instead")
     return RolloutPlan(datetime.now(local_zone()).replace(microsecond=0), tuple(groups))
-
-
-def _took(event: "Event") -> float | None:
-    """Give for how many seconds a slot was held for a reboot that came to its end."""
-    from locksmith.lock.records.event import HELD, REBOOTED
-
-    if event.act != HELD or event.detail != REBOOTED or event.taken is None:
-        return None
-    return max(0.0, (event.at - event.taken).total_seconds())
 
 
 def _renderer(path: Path) -> "Callable[[Drawing], bytes]":

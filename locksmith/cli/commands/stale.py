@@ -9,9 +9,10 @@ from datetime import datetime
 from functools import partial
 
 from locksmith.cli.commands.free_slot import free, tell_freed
-from locksmith.cli.output import ask, claim_fields, note, print_json
+from locksmith.cli.output import ask, note, print_json
 from locksmith.cli.session import Session
 from locksmith.errors import LockError, UsageError
+from locksmith.fleet.fields import claim_fields
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.phrases import holder_words

@@ -8,10 +8,11 @@ from functools import partial
 import click
 
 from locksmith.cli.go_flags import GoCommand, GoOption
-from locksmith.cli.output import claim_fields, json_flag, note, print_json, say, say_all, share_fields
+from locksmith.cli.output import json_flag, note, print_json, say, say_all
 from locksmith.cli.rehearsing import note_dry_run, note_not_configured, note_server
 from locksmith.cli.session import Session, act, pass_session, reason_option
 from locksmith.errors import CorruptValueError, UsageError
+from locksmith.fleet.fields import slots_fields
 from locksmith.host.installations import warnings as of_installations
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.holder import LockState
@@ -37,7 +38,8 @@ def status(session: Session, *, watches: bool, as_json: bool) -> None:
         watch(session, as_json=as_json, everything=False)
         return
     if as_json:
-        print_json({"group": session.config.group, **_fields(*session.with_admin(_with_share))})
+        state, shared = session.with_admin(_with_share)
+        print_json({"group": session.config.group, **slots_fields(state.semaphore, state.claims, shared)})
     elif sys.stdout.isatty():
         from locksmith.fleet.holders import holder_statuses
         from locksmith.fleet.reader import read_slots
@@ -137,18 +139,3 @@ def _lines(slots: Semaphore, names: Mapping[str, str]) -> list[str]:
         f"{'MACHINE ID':{wide}}  NAME",
         *(f"{one:{wide}}  {names.get(one, '')}".rstrip() for one in holders),
     ]
-
-
-def _fields(state: LockState, shared: Share | CorruptValueError | None) -> dict[str, object]:
-    return {
-        "available": state.semaphore.available,
-        "max": state.semaphore.max,
-        "holders": [_holder(holder, state) for holder in state.semaphore.holders],
-        "share": share_fields(shared, state.semaphore.max),
-    }
-
-
-def _holder(holder: str, state: LockState) -> dict[str, object]:
-    claim = state.claims[holder]
-    problem = {"problem": str(claim)} if isinstance(claim, CorruptValueError) else {}
-    return {"id": holder, "claim": claim_fields(claim), **problem}

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from locksmith.cli.commands.nodes_view import layout, summary
-from locksmith.cli.fleet_json import view_fields
 from locksmith.cli.go_flags import GoOption
 from locksmith.cli.output import print_json, say
 from locksmith.cli.painted import painted, steers
 from locksmith.cli.session import Session
 from locksmith.errors import StoreError, UsageError
+from locksmith.fleet.fields import view_fields
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import holder_statuses
 from locksmith.fleet.phrases import how_words
@@ -135,7 +135,7 @@ async def _changed(store: Store, seen: Seen, show: Callable[[Seen], None]) -> fl
 
 
 def _print_object(seen: Seen) -> None:
-    print_json({**view_fields(seen.view), "stale": seen.away or None})
+    print_json({**view_fields(seen.view, _now()), "stale": seen.away or None})
 
 
 def _print_block(seen: Seen, *, everything: bool, ids: bool) -> None:

@@ -10,7 +10,6 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.choose import choose
-from locksmith.cli.fleet_json import holder_fields, node_fields
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.pasted import pasteable
@@ -19,6 +18,7 @@ from locksmith.cli.table import width
 from locksmith.cli.without_store import asked_server, names_store, never_reboots, shares_store
 from locksmith.errors import CorruptValueError, HostError, LockError, LocksmithError, StoreError, StoreRefusedError
 from locksmith.fleet.explain import Case, case, explain, explain_alone, explain_stopped
+from locksmith.fleet.fields import case_fields, node_fields
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.lookup import find, is_machine_id
 from locksmith.fleet.phrases import group_name
@@ -83,7 +83,7 @@ def _answer(session: Session, machine: str | None) -> _Answer:
     if (group := found.view.group) != session.config.group:
         sentences = [with_group(sentence, group) for sentence in sentences]
         notes = (f"{found.name} is in {group_name(group)}",)
-    return _Answer(sentences, {**_fields(found, sentences), **_daemon_fields(own)}, notes)
+    return _Answer(sentences, {**case_fields(found, sentences), **_daemon_fields(own)}, notes)
 
 
 def _is_alone(session: Session, own: "OwnMachine") -> bool:
@@ -191,18 +191,3 @@ async def _others(store: Store, group: str) -> AsyncIterator[GroupView]:
             yield await read_group(store, name)
         except LocksmithError as error:
             note(f"{group_name(name)} is passed over: {with_group(str(error), name)}")
-
-
-def _fields(found: Case, sentences: list[str]) -> dict[str, object]:
-    view = found.view
-    return {
-        "group": view.group,
-        "id": found.machine_id,
-        "name": found.name,
-        "present": found.node is not None,
-        "node": node_fields(found.node) if found.node else None,
-        "position": found.place,
-        "waiting": len(view.waiters),
-        "holding": holder_fields(found.held) if found.held else None,
-        "why": sentences,
-    }

@@ -7,7 +7,7 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.commands.freeze import group_option
-from locksmith.cli.commands.window_view import Asked, fields, lines, set_fields, warning
+from locksmith.cli.commands.window_view import lines, warning
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.moments import shown
 from locksmith.cli.output import json_flag, note, print_json, say, say_all
@@ -18,6 +18,7 @@ from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import CorruptValueError, LockError, UsageError
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import read_group
+from locksmith.fleet.window_fields import Asked, set_fields, window_fields
 from locksmith.host.clock import local_zone
 from locksmith.lock.window_sets import WindowStore
 from locksmith.store.protocol import Store
@@ -115,7 +116,7 @@ def window(
         if never := warning(of, asked.least, asked.zone):
             note(f"{name}: {never}")
     if as_json:
-        print_json({"at": moment(asked.at), "windows": [fields(name, of, asked) for name, of in found.items()]})
+        print_json({"at": moment(asked.at), "windows": [window_fields(name, of, asked) for name, of in found.items()]})
         return
     for number, (name, of) in enumerate(found.items()):
         say_all([*([""] if number else []), *lines(name, of, asked)])

@@ -1,19 +1,14 @@
 """What people and scripts get to see of windows: open until when, the next ones, the month; and of a set in etcd."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from itertools import islice
-from typing import Any
 
 from locksmith.cli.painted import Painted, Part
-from locksmith.errors import CorruptValueError
-from locksmith.util.records import moment
+from locksmith.fleet.window_fields import Asked, next_openings
 from locksmith.util.words import span
 from locksmith.window.duration import format_duration
 from locksmith.window.month import Day, month
 from locksmith.window.possible import longest_if_too_short
-from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Opening, Windows
 
 WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -22,21 +17,11 @@ _MOST_MONTHS = 3
 _LEGEND = "* a window is open on that day, x a blackout"
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked about the windows: at which moment, in which zone, how many, with how much of one left."""
-
-    at: datetime
-    zone: tzinfo
-    count: int
-    least: timedelta
-
-
 def lines(name: str, of: Windows | None, asked: Asked) -> list[str]:
     """Write it for people: now, the next openings, and the month."""
     if of is None:
         return [f"{name}: a reboot is allowed at any time"]
-    coming = _next(of, asked)
+    coming = next_openings(of, asked)
     drawn = [line for day in _months(coming, asked) for line in ("", *_month(of, day, asked))]
     return [f"{name}: {of}", _state(of, asked), *_upcoming(coming, asked), *drawn, _LEGEND]
 
@@ -65,11 +50,6 @@ def _until(opening: Opening, asked: Asked) -> str:
 
 def _clock(when: datetime, asked: Asked) -> str:
     return f"{when.astimezone(asked.zone):%a %Y-%m-%d %H:%M %Z}"
-
-
-def _next(of: Windows, asked: Asked) -> list[Opening]:
-    """Give the next openings in which a reboot may begin."""
-    return list(islice(of.upcoming(asked.at, asked.least), asked.count))
 
 
 def warning(of: Windows | None, least: timedelta, zone: tzinfo) -> str:
@@ -124,41 +104,3 @@ def _cell(day: Day | None, asked: Asked) -> Part:
     text = f"{day.date.day:>2}{marks:<{CELL - 2}}"
     colour = "green" if day.is_open else "red" if day.is_black else ""
     return Part(text, colour, reverse=day.date == asked.at.date())
-
-
-def fields(name: str, of: Windows | None, asked: Asked) -> Mapping[str, Any]:
-    """Write the same for scripts; times are RFC 3339 in UTC, `null` where none is to come."""
-    if of is None:
-        return {"of": name, "open": True, "at_any_time": True, "windows": [], "blackouts": [], "next": []}
-    opening, days = of.opening(asked.at), month(of, asked.at.date(), asked.zone)
-    return {
-        "of": name,
-        "open": of.contains(asked.at, asked.least),
-        "at_any_time": False,
-        "windows": [str(one) for one in of.windows],
-        "blackouts": [str(one) for one in of.blackouts],
-        "closes": _instant(opening.closes if opening else None),
-        "opens": _instant(of.next_open(asked.at, asked.least)),
-        "next": [{"opens": _instant(one.opens), "closes": _instant(one.closes)} for one in _next(of, asked)],
-        "month": {
-            str(day.date): {"open": day.is_open, "blackout": day.is_black} for week in days for day in week if day
-        },
-    }
-
-
-def _instant(when: datetime | None) -> str | None:
-    return None if when is None else moment(when)
-
-
-def set_fields(one: WindowSet | CorruptValueError) -> Mapping[str, Any]:
-    """Write a set for scripts, or why it cannot be read."""
-    if isinstance(one, CorruptValueError):
-        return {"unreadable": one.problem}
-    return {
-        "open": [str(window) for window in one.windows],
-        "blackouts": [str(blackout) for blackout in one.blackouts],
-        "zone": one.zone,
-        "who": one.who,
-        "since": _instant(one.since),
-        "reason": one.reason,
-    }

@@ -8,6 +8,14 @@ from locksmith.errors import UsageError
 ROOT = "coreos.com/updateengine/rebootlock"
 
 
+CREDENTIALS = "locksmith/credentials/"
+"""The prefix of the credentials of locksmith-server.
+
+It is apart from `ROOT`: the etcd user of a machine in the default group may write all that is below `ROOT`, and so it
+would make itself an operator of all groups.
+"""
+
+
 def query_escape(text: str) -> str:
     """Escape as Go's `url.QueryEscape` does: a space is `+`, everything but letters, digits and `-_.~` is `%XX`."""
     return quote_plus(text, safe="")
@@ -132,6 +140,11 @@ def hooks_key(group: str, client: str) -> str:
     return f"{group_prefix(group)}hooks/{segment(client)}"
 
 
+def ended_key(group: str, machine_id: str) -> str:
+    """Name the key of the last claims that a machine has ended through a server: none of them takes a slot later."""
+    return f"{group_prefix(group)}ended/{segment(machine_id)}"
+
+
 def windows_prefix() -> str:
     """Name the prefix of the sets of windows, which all groups share."""
     return f"{ROOT}/windows/"
@@ -147,9 +160,54 @@ def airlock_key(group: str) -> str:
     return f"{group_prefix(group)}airlock"
 
 
+def machines_prefix() -> str:
+    """Name the prefix of the credentials of machines."""
+    return f"{CREDENTIALS}machines/"
+
+
+def people_prefix() -> str:
+    """Name the prefix of the credentials of viewers and operators."""
+    return f"{CREDENTIALS}people/"
+
+
+def sessions_prefix() -> str:
+    """Name the prefix of the sessions of the page."""
+    return f"{CREDENTIALS}sessions/"
+
+
+def enrolments_prefix() -> str:
+    """Name the prefix of the secrets with which machines enrol."""
+    return f"{CREDENTIALS}enrolments/"
+
+
+def enrolled_key(public: str) -> str:
+    """Name the key that counts the machines of an enrolment secret."""
+    return f"{CREDENTIALS}enrolled/{public}"
+
+
+def credential_changes_key() -> str:
+    """Name the key that is written with each credential that is revoked or replaced."""
+    return f"{CREDENTIALS}changes"
+
+
 def history_prefix(group: str) -> str:
     """Name the prefix of a group's history."""
     return f"{group_prefix(group)}history/"
+
+
+def ledger_key(group: str) -> str:
+    """Name the key of what the servers have told of a group."""
+    return f"{group_prefix(group)}notices/ledger"
+
+
+def outbox_prefix(group: str) -> str:
+    """Name the prefix of the notices of a group that are to be sent."""
+    return f"{group_prefix(group)}notices/outbox/"
+
+
+def sent_prefix(group: str, target: str) -> str:
+    """Name the prefix of what a target has of the notices of a group."""
+    return f"{group_prefix(group)}notices/sent/{segment(target)}/"
 
 
 def groups_prefix() -> str:

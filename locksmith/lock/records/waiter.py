@@ -22,7 +22,8 @@ class Waiter:
     of an older version, which does not, or a client of the server). `polls` counts the calls of a client that wrote its
     place (0: no client's). Older versions remove no place whose `beat` is 0. `halt_after` is the rule by which its
     machine halts, as it is configured (empty: not known). `lasts` is for how many seconds the place stays if its
-    machine does not keep it (0: an older version made it).
+    machine does not keep it (0: an older version made it). `shared`: its lease is that of many places, which a server
+    keeps for machines that wait there, so it is never revoked with the place.
     """
 
     holder: str
@@ -37,6 +38,7 @@ class Waiter:
     beat: int = 0
     lasts: int = 0
     polls: int = 0
+    shared: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @classmethod
@@ -61,8 +63,8 @@ class Waiter:
     def kept(self, lasts: int) -> "Waiter":
         """Give the same place, written once more."""
         if self.polls:
-            return replace(self, lasts=lasts, polls=self.polls + 1)
-        return replace(self, lasts=lasts, beat=self.beat + 1)
+            return replace(self, lasts=lasts, polls=self.polls + 1, shared=False)
+        return replace(self, lasts=lasts, beat=self.beat + 1, shared=False)
 
     @property
     def claim(self) -> Claim:
@@ -105,6 +107,7 @@ def encode(waiter: Waiter) -> bytes:
         "beat": waiter.beat,
         "lasts": waiter.lasts,
         **({"polls": waiter.polls} if waiter.polls else {}),
+        **({"shared": True} if waiter.shared else {}),
     }
     return dump(known, waiter.extra)
 
@@ -126,6 +129,7 @@ def decode(raw: bytes, key: str) -> Waiter:
             beat=jsonread.read(fields, "beat", int, 0),
             lasts=jsonread.read(fields, "lasts", int, 0),
             polls=jsonread.read(fields, "polls", int, 0),
+            shared=jsonread.read(fields, "shared", bool, default=False),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -136,5 +140,5 @@ def decode(raw: bytes, key: str) -> Waiter:
 
 _KNOWN = {
     *("schema", "holder", "kind", "nonce", "since", "who", "hostname", "reason", "version"),
-    *("halt_after", "beat", "lasts", "polls"),
+    *("halt_after", "beat", "lasts", "polls", "shared"),
 }

@@ -45,6 +45,7 @@ def test_each_key_is_read_and_shown(paths):
         address = "::"
         port = 0
         hook-limit = "1m"
+        metrics-clients = ["10.0.0.7"]
         [server.groups.default]
         clients = ["10.0.0.0/8", "192.0.2.7", "10.0.0.0/8", "fd00::/8"]
         limit = "20m"
@@ -57,6 +58,7 @@ def test_each_key_is_read_and_shown(paths):
     assert problems.found == ()
     server = config.server
     assert (server.address, server.port, server.hook_limit) == ("::", 0, timedelta(minutes=1))
+    assert server.metrics_clients == (ip_network("10.0.0.7/32"),)
     networks = tuple(map(ip_network, ("10.0.0.0/8", "192.0.2.7/32", "fd00::/8")))
     assert server.groups == {
         "default": ServedGroup(networks, limit=timedelta(minutes=20), window_sets=("nights",)),
@@ -64,6 +66,7 @@ def test_each_key_is_read_and_shown(paths):
     }
     shown = {key: value for key, value, _ in describe(config)}
     assert shown["server.port"] == "0"
+    assert shown["server.metrics-clients"] == '["10.0.0.7/32"]'
     assert shown["server.groups"] == (
         '{"default" = {"clients" = ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"], "limit" = "20m", '
         f'"window-sets" = ["nights"]}}, "web-1" = {{"password-file" = "{secret}", "limit" = "15m"}}}}'
@@ -168,12 +171,6 @@ def test_windows_that_bind_no_client_are_warned_of(paths, text):
     assert load_server(paths, {}, Problems()).cautions == ()
     paths.config.write_text(f"[window]\nzone = 'UTC'\nmin-remaining = '1m'\n{served}")
     assert load_server(paths, {}, Problems()).cautions == ()
-
-
-def test_a_clock_that_is_not_asked_for_is_warned_of(paths):
-    paths.config.write_text(f"[window]\nrequire-synced-clock = true\n[server.groups.a]\n{ANY}")
-    [said] = load_server(paths, {}, Problems()).cautions
-    assert "does not obey window.require-synced-clock" in said
 
 
 @pytest.mark.parametrize("rule", ["password-file = ''", "clients = []"])

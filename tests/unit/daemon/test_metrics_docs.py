@@ -23,6 +23,7 @@ from locksmith.gates.uptime import MinimumUptime
 from locksmith.lock.records import states
 from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
 from locksmith.lock.records.states import ERRORS, REASONS
+from locksmith.server.figures import NO_FIGURES, OUTCOMES, Figures
 from locksmith.store.observed import KINDS, RESULTS
 from locksmith_strategies.fleet_lock import SERVER
 
@@ -68,6 +69,26 @@ def test_the_list_is_what_is_served():
     assert documented("List", columns=4) == found
 
 
+def test_the_list_of_the_server_is_what_it_serves():
+    families = list(Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect())
+    found = []
+    for family in families:
+        [sample, *_] = family.samples
+        kind = "gauge" if family.type == "info" else family.type
+        found.append([sample.name, kind, " ".join(sample.labels), family.documentation])
+    assert documented("The server", columns=4) == found
+
+
+def test_the_figures_of_a_group_mean_the_same_on_the_server():
+    own = {family.name for family in served() if family.name.startswith("locksmith_group_")}
+    assert own <= {family.name for family in Figures({"web": NO_FIGURES}, {}, {}).collect()}
+
+
+def test_every_kind_of_answer_is_documented():
+    section = DOCS.partition("\n## The server\n")[2].partition("\n## ")[0]
+    assert [name for name in OUTCOMES if f"`{name}`" not in section] == []
+
+
 def test_every_state_is_documented():
     assert [state for state, _ in documented("`state`", columns=2)] == list(states.ALL)
 
@@ -106,7 +127,8 @@ def test_each_alert_has_its_line_in_the_documentation():
 
 @pytest.mark.slow
 def test_the_alerts_and_examples_ask_for_what_is_served():
-    names = {sample.name for family in served() for sample in family.samples}
+    of_server = Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect()
+    names = {sample.name for family in [*served(), *of_server] for sample in family.samples}
     recorded = set(re.findall(r"- record: (\S+)", RULES))
     expressions = re.findall(r"^ +(?:expr: (?!\|)|(?! *(?:- |\w+: )) {10,})(.*\blocksmith_.*)", RULES, re.MULTILINE)
     examples = re.findall(r"```promql\n(.*?)```", DOCS, re.DOTALL)

@@ -28,7 +28,7 @@ from locksmith.lock.records.order import Order
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
 from tests.builders.claims import NOW, claim
-from tests.builders.groups import FREEZE, Group, scene
+from tests.builders.groups import FREEZE, Group, scene, seen_for_hours
 from tests.harness.fault_script import ANSWER_LOST, ARRIVES, DROPPED, LATE, NEVER_SENT, FaultScript, StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]
@@ -389,6 +389,7 @@ def test_a_slot_expires_only_where_that_is_wanted_and_leaves_an_incident():
 async def _expires(group: Group) -> None:
     long_ago = NOW - timedelta(hours=3)
     await RebootLock(group.store(), "", clock=lambda: long_ago).take(replace(claim("n1"), since=long_ago))
+    await seen_for_hours(group, "n1")
     await group.present("n2")
     await group.lock().take(claim("n2"))
     assert (await group.lock().read()).semaphore.holders == ("n2",)

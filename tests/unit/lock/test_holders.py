@@ -1,5 +1,6 @@
 """The holders of slots: how they are read, and which of them are lost."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from locksmith.lock.records import incident, keys
 from locksmith.lock.records.claim import COMMITTED, DAEMON, FLEETLOCK, MANUAL, REBOOT, SERVER
 from locksmith.lock.records.node import TTL, Node
 from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Entry
 from tests.builders.claims import NOW, claim
 from tests.builders.groups import scene
 
@@ -42,23 +44,30 @@ OLD = replace(claim("n1"), since=NOW - timedelta(hours=2))
 
 
 @pytest.mark.parametrize(
-    ("holder", "present", "expires"),
+    ("holder", "seen", "present", "expires"),
     [
-        (claim("n1", taken=NOW - timedelta(seconds=3601)), False, True),
-        (claim("n1", taken=NOW - timedelta(seconds=3600)), False, False),
-        (claim("n1"), False, False),
-        (OLD, False, True),
-        (OLD, True, False),
-        (replace(OLD, kind=MANUAL), False, False),
-        (replace(OLD, who="alice"), False, False),
-        (replace(OLD, kind=FLEETLOCK, who=SERVER), False, True),
-        (replace(OLD, kind=FLEETLOCK, who=SERVER), True, False),
+        (claim("n1"), 3601, False, True),
+        (claim("n1"), 3600, False, False),
+        (OLD, 3601, False, True),
+        (OLD, 3601, True, False),
+        (replace(OLD, kind=MANUAL), 3601, False, False),
+        (replace(OLD, who="alice"), 3601, False, False),
+        (replace(OLD, kind=FLEETLOCK, who=SERVER), 3601, False, True),
+        (replace(OLD, kind=FLEETLOCK, who=SERVER), 3601, True, False),
+        # Whatever the clocks say that have written it and that read it.
+        (replace(OLD, kind=FLEETLOCK, who=SERVER), 60, False, False),
+        (replace(OLD, kind=FLEETLOCK, who=SERVER, taken=NOW + timedelta(days=1)), 3601, False, True),
     ],
 )
-def test_only_slots_of_daemons_and_clients_expire_if_the_machine_is_gone_for_too_lon(holder, present, expires):
+def test_a_slot_expires_only_if_its_machine_is_seen_to_be_gone_for_so_long(holder, seen, present, expires):
     async def story(group):
-        others = Others((holder,), {"n1": None} if present else {})
+        record = Entry(keys.holder_key("", "n1"), claim_record.encode(holder), 7, 7)
+        others = Others((holder,), {"n1": None} if present else {}, records={"n1": record})
+        assert group.lock()._admission.expired(others) is None
+        await asyncio.sleep(seen)
         assert group.lock()._admission.expired(others) == (holder if expires else None)
+        written = replace(others, records={"n1": replace(record, version=8)})
+        assert group.lock()._admission.expired(written) is None
 
     scene(story, expire_after=3600.0)
 

@@ -221,7 +221,7 @@ def test_a_slot_whose_record_changes_while_it_is_to_expire_stays(change):
         await lost(group, "n1")
         store = group.store()
         act = store.delete if change == "removed" else lambda key, version: store.swap(key, b"rubbish", version)
-        lock = RebootLock(Changed(store, act), "", clock=lambda: NOW, rules=group.rules)
+        lock = RebootLock(Changed(store, act), "", clock=lambda: NOW, rules=group.rules, unchanged=group.unchanged)
         with pytest.raises(SlotsBusyError):
             await lock.take(daemons("n2"))
         entry = group.server.read(lock.key).entry

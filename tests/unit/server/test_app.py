@@ -12,7 +12,7 @@ import pytest
 
 from locksmith.config.server_model import ServedGroup
 from locksmith.errors import HostError
-from locksmith.server import app, connection, door
+from locksmith.server import app, connection, door, reply
 from locksmith.server.connection import Guest
 from locksmith.server.refusal import Refusal, RefusalKind
 from tests.builders.few_slots import FewSlots
@@ -176,7 +176,7 @@ async def test_a_chunked_body_in_pieces_is_read(desk):
 
 
 async def test_a_slow_body_is_refused_in_time(desk, monkeypatch):
-    monkeypatch.setattr(app, "BODY_LIMIT", 0.2)
+    monkeypatch.setattr(reply, "BODY_LIMIT", 0.2)
     async with site_of(desk) as site:
         status, said = await site.ask(raw=request()[:-5])
         assert (status, said["kind"]) == (408, "bad_request")

@@ -9,12 +9,15 @@ from datetime import timedelta
 
 import pytest
 
+from locksmith.lock.answer import Granted
 from locksmith.lock.records import keys, order
+from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.node import TTL
 from locksmith.lock.records.order import Order
 from locksmith.server.refusal import RefusalKind
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import ABSENT
+from tests.builders.claims import claim
 from tests.builders.desks import POLL, START, G, play
 from tests.harness.fault_script import StepwiseStore
 
@@ -79,3 +82,38 @@ def test_a_client_queued_in_a_copied_keyspace_keeps_its_place(store):
         assert await fleet.desk().pre_reboot(G, "c3") is None
 
     play(story, store)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_steady_state_removes_a_place_that_has_lost_its_lease(store):
+    """Else its client is told that it has nothing, and its place stands first for as long as nobody else waits."""
+
+    async def story(fleet):
+        assert await fleet.desk().pre_reboot(G, "c1") is None
+        assert (await fleet.desk().pre_reboot(G, "c2")) is not None
+        fleet.server._deadlines.clear()
+        fleet.server._entries = {key: replace(entry, lease=0) for key, entry in fleet.server._entries.items()}
+        assert await fleet.desk().steady_state(G, "c2") is None
+        ticket = keys.ticket_key(G, "fleetlock:c2")
+        assert fleet.server.list(keys.waiters_prefix(G), 0, None).entries == ()
+        assert fleet.server.read(ticket).entry is None
+
+    play(story, store)
+
+
+@pytest.mark.parametrize("hours", [-24, 0, 24])
+def test_the_slot_of_a_lost_client_expires_in_its_time_whatever_the_clock_of_its_server_says(hours):
+    """A server that is a day behind writes that the slot was taken a day ago."""
+
+    async def story(fleet):
+        desk, now = fleet.desk(), fleet.now
+        desk._clock = lambda: now() + timedelta(hours=hours)
+        assert await desk.pre_reboot(G, "c1") is None
+        daemon = fleet.daemon(expire_after=12 * 3600, halt_after=HaltAfter(0))
+        waits = 0.0
+        while not isinstance(await daemon.take(claim("n1")), Granted):
+            await asyncio.sleep(600)
+            waits += 600
+        assert 12 * 3600 < waits < 13 * 3600
+
+    play(story)

@@ -22,6 +22,19 @@ class Paced:
         return call.apply()
 
 
+class Before:
+    """A network that does something right before the first call of a name arrives."""
+
+    def __init__(self, name: str, act) -> None:
+        self.name, self.act = name, act
+
+    async def carry(self, call):
+        if call.name == self.name and self.act is not None:
+            act, self.act = self.act, None
+            await act()
+        return call.apply()
+
+
 @pytest.mark.parametrize("store", [MemoryStore, StepwiseStore])
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_call_that_reaches_two_servers_is_not_refused_because_one_was_faster(store, waits):
@@ -45,3 +58,18 @@ def test_a_call_that_reaches_two_servers_is_not_refused_because_one_was_faster(s
 
     for begin, pace in itertools.product(range(0, 45, 5), (0.001, 0.007)):
         play(lambda fleet, begin=begin, pace=pace: story(fleet, begin, pace), store)
+
+
+def test_a_place_that_another_server_prolongs_meanwhile_does_not_outlast_a_steady_state():
+    """Its lease is another by then, so that the end of the old one removes nothing."""
+
+    async def story(fleet):
+        assert await fleet.desk().pre_reboot(G, "c1") is None
+        assert await fleet.desk().pre_reboot(G, "c2") is not None
+        await asyncio.sleep(POLL)
+        late = Before("revoke", lambda: fleet.desk().pre_reboot(G, "c2"))
+        assert await fleet.desk(late).steady_state(G, "c2") is None
+        assert late.act is None
+        assert (await fleet.cycle("c2")).is_idle
+
+    play(story)

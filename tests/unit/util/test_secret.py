@@ -18,6 +18,9 @@ NOW = datetime(2026, 5, 1, tzinfo=UTC)
 PASSWORD = "pa ss/w0rd-%41"
 LEAK = "curl https://ops:hush-hush@prom.example/api failed"
 
+TOKEN = f"lso_{'0a' * 16}_{'A-_9' * 10}xyz"
+"""A token of locksmith-server."""
+
 
 @pytest.fixture(autouse=True)
 def _own_secrets(monkeypatch):
@@ -37,6 +40,8 @@ def _own_secrets(monkeypatch):
         ("sent Bearer eyJhbGciOiJIUzI1NiJ9.e30.x", "sent Bearer ***"),
         ("https://h/x?token=abc&y=1", "https://h/x?token=***&y=1"),
         ("PGPASSWORD=hush psql failed", "PGPASSWORD=*** psql failed"),
+        (f"no such file: {TOKEN}", "no such file: ***"),
+        (f"<{TOKEN}>, {TOKEN}!", "<***>, ***!"),
     ],
 )
 def test_what_looks_like_a_secret_is_left_out(text, without):
@@ -54,6 +59,8 @@ def test_what_looks_like_a_secret_is_left_out(text, without):
         "basic authentication is off; a bearer of bad news",
         "etcd.password is set without etcd.username",
         "LOCKSMITHD_TOKEN is unknown; token= is empty",
+        TOKEN[:-1],
+        f"{TOKEN}longer",
     ],
 )
 def test_other_texts_stay_as_they_are(text):

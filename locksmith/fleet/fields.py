@@ -1,16 +1,27 @@
-"""What scripts get of a group, its machines, its queue and its holders (docs/locksmithctl.md)."""
+"""What scripts get of a group, its machines, its queue and its holders: JSON of the tool and of the server. Pure.
 
-from datetime import UTC, datetime
+docs/locksmithctl.md has the names.
+"""
 
-from locksmith.cli.output import claim_fields, share_fields
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from locksmith.errors import CorruptValueError
+from locksmith.fleet.explain import Case
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
+from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.records.share import Share
 from locksmith.lock.records.waiter import Waiter
 from locksmith.util import records
+
+Held = Claim | CorruptValueError | None
+"""The record of an id that holds a slot: None, there is none."""
 
 
 def node_fields(node: Node) -> dict[str, object]:
@@ -105,7 +116,7 @@ def incident_fields(incident: Incident) -> dict[str, object]:
     return {"id": incident.claim.holder, "name": incident.name, "how": incident.how, "why": incident.why}
 
 
-def group_fields(view: GroupView) -> dict[str, object]:
+def group_fields(view: GroupView, now: datetime) -> dict[str, object]:
     """Give a group's sums."""
     held = holder_statuses(view)
     return {
@@ -125,17 +136,74 @@ def group_fields(view: GroupView) -> dict[str, object]:
         "freeze": order_fields(view.freeze) if view.freeze else None,
         "spacing": order_fields(view.spacing) if view.spacing else None,
         "held_back": {machine: order_fields(order) for machine, order in sorted(view.holds.items())},
-        "incidents": [incident_fields(one) for one in view.incidents(datetime.now(UTC))],
+        "incidents": [incident_fields(one) for one in view.incidents(now)],
     }
 
 
-def view_fields(view: GroupView) -> dict[str, object]:
+def view_fields(view: GroupView, now: datetime) -> dict[str, object]:
     """Give everything about a group."""
     return {
-        **group_fields(view),
+        **group_fields(view, now),
         "holders": [holder_fields(one) for one in holder_statuses(view)],
         "waiters": [waiter_fields(waiter) for waiter in view.waiters],
         "absent": [member_fields(member) for _, member in sorted(view.absent.items())],
         "nodes": [node_fields(node) for _, node in sorted(view.machines.items())],
         "problems": [str(problem) for problem in view.problems],
+    }
+
+
+def share_fields(share: Share | CorruptValueError | None, slots: int) -> dict[str, object] | None:
+    """Give what scripts may know of a share and its `max`; None where there is none that can be read."""
+    return {"percent": share.percent, "void": share.is_void(slots)} if isinstance(share, Share) else None
+
+
+def claim_fields(claim: Held) -> dict[str, str] | None:
+    """Give what scripts may know of a claim; None where there is no record that can be read."""
+    if not isinstance(claim, Claim):
+        return None
+    return {
+        "kind": claim.kind,
+        "who": claim.who,
+        "hostname": claim.hostname,
+        "since": records.moment(claim.since),
+        "state": claim.state,
+        "reason": claim.reason,
+        "version": claim.version,
+        **({"failure": claim.failure} if claim.failure else {}),
+        **({"acknowledged": claim.acknowledged} if claim.acknowledged else {}),
+    }
+
+
+def slots_fields(
+    semaphore: Semaphore,
+    claims: Mapping[str, Claim | CorruptValueError | None],
+    shared: Share | CorruptValueError | None,
+) -> dict[str, object]:
+    """Give the slots of a group, who holds them, and the share that `max` follows."""
+    return {
+        "available": semaphore.available,
+        "max": semaphore.max,
+        "holders": [_slot_fields(holder, claims.get(holder)) for holder in semaphore.holders],
+        "share": share_fields(shared, semaphore.max),
+    }
+
+
+def _slot_fields(holder: str, claim: Held) -> dict[str, object]:
+    problem = {"problem": str(claim)} if isinstance(claim, CorruptValueError) else {}
+    return {"id": holder, "claim": claim_fields(claim), **problem}
+
+
+def case_fields(found: Case, sentences: Sequence[str]) -> dict[str, object]:
+    """Give a machine of a group, and the sentences that say why it does not reboot."""
+    view = found.view
+    return {
+        "group": view.group,
+        "id": found.machine_id,
+        "name": found.name,
+        "present": found.node is not None,
+        "node": node_fields(found.node) if found.node else None,
+        "position": found.place,
+        "waiting": len(view.waiters),
+        "holding": holder_fields(found.held) if found.held else None,
+        "why": list(sentences),
     }

@@ -1,0 +1,239 @@
+"""`python -m bench.server_waiters [--machines N]`: what machines cost that wait at one locksmith-server.
+
+Real: etcd on v3, a locksmith-server with its credentials and its HTTP, a connection of its own for each machine, and
+what the daemon's strategy `server` asks. The machines are coroutines of this process, and keep no files.
+
+Ten machines come first, and then as many as `--machines` says. Of both are printed: the memory of the server and of
+etcd, the requests that etcd gets while all wait (its own figures), and the time from the answer to a machine that has
+rebooted until the next has its slot. The aims are those of 10,000 machines on a machine that does nothing else.
+"""
+
+import asyncio
+import json
+import statistics
+import time
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from bench.meters import Meters
+from bench.processes import cpu_seconds, resident
+from locksmith.lock import machine_wire as wire
+from locksmith.lock.records import credential, keys
+from locksmith.lock.records.claim import COMMITTED, DAEMON, REBOOT, Claim
+from locksmith.lock.records.credential import MACHINE, Credential
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Position, Store
+from locksmith.util import tokens
+from locksmith.util.tokens import Kind
+from tests.harness.etcd import Etcd
+from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
+
+GROUP = "bench"
+FEW = 10
+AT_ONCE = 40
+"""Machines that come at one moment."""
+ASK_AFTER = 60.0
+"""Seconds after which a machine asks again, as the strategy does."""
+ROUND = 60.0
+HAND_OVERS = 30
+AIM_MEMORY, AIM_P50, AIM_P99 = 400.0, 0.015, 0.080
+"""MiB, and seconds."""
+
+
+@dataclass
+class Machine:
+    """A daemon that waits for a slot."""
+
+    number: int
+    token: str = ""
+    at: Position = field(default_factory=lambda: Position(0))
+    granted: "asyncio.Queue[Machine] | None" = None
+    had: float = 0.0
+    errors: int = 0
+
+    def __post_init__(self) -> None:
+        """Make its claim."""
+        self.id = f"{self.number:032x}"
+        now = datetime.now(UTC).replace(microsecond=0)
+        self.claim = Claim(self.id, REBOOT, f"nonce-{self.number}", now, who=DAEMON, hostname=f"host-{self.number}")
+
+    async def connect(self, url: str) -> None:
+        """Open its connection."""
+        where = urlsplit(url)
+        self.reader, self.writer = await asyncio.open_connection(where.hostname, where.port)
+        self.host = where.netloc
+
+    async def call(self, call: str, claim: Claim | None, **fields: Any) -> dict[str, Any]:
+        """Make a call; once more where the server has closed a connection that was idle."""
+        try:
+            return await self._call(call, claim, **fields)
+        except (OSError, asyncio.IncompleteReadError):
+            self.errors += 1
+            self.writer.close()
+            await self.connect(f"http://{self.host}")
+            return await self._call(call, claim, **fields)
+
+    async def _call(self, call: str, claim: Claim | None, **fields: Any) -> dict[str, Any]:
+        body = wire.encode_call(self.at, claim, **fields)
+        head = (
+            f"POST /machines/v1/{GROUP}/{call} HTTP/1.1\r\nHost: {self.host}\r\nAuthorization: Bearer {self.token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self.writer.write(head.encode() + body)
+        answer = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(answer.partition("content-length: ")[2].partition("\r\n")[0])
+        said: dict[str, Any] = json.loads(await self.reader.readexactly(length))
+        if " 200 " not in answer.partition("\r\n")[0]:
+            raise RuntimeError(f"{call}: {answer.splitlines()[0]}: {said}")
+        if isinstance(store := said.get("store"), dict):
+            self.at = Position(max(self.at.revision, int(store["revision"])), str(store["cluster"]))
+        if "connection: close" in answer:
+            self.writer.close()
+            await self.connect(f"http://{self.host}")
+        return said
+
+    async def run(self) -> None:
+        """Wait for a slot, as the strategy does."""
+        self.came = asyncio.Event()
+        while True:
+            try:
+                if await self._ask():
+                    self.had = time.perf_counter()
+                    if self.granted is not None:
+                        self.granted.put_nowait(self)
+                    self.came.set()
+                    return
+                self.came.set()
+                await self._wait()
+            except (RuntimeError, OSError, asyncio.IncompleteReadError):
+                self.errors += 1
+                await asyncio.sleep(1)
+
+    async def _ask(self) -> bool:
+        await self.call(wire.READ, None, keys=[keys.resume_key(GROUP), keys.semaphore_key(GROUP)])
+        return (await self.call(wire.REQUEST, self.claim))["answer"] == wire.GRANTED
+
+    async def _wait(self) -> None:
+        ends = time.perf_counter() + ASK_AFTER
+        while (left := ends - time.perf_counter()) > 0:
+            if (await self.call(wire.WAIT, self.claim, seconds=min(50.0, left))).get("changed") is not False:
+                return
+
+    async def reboot(self) -> float:
+        """Go down and come back; gives when the answer to that came."""
+        await self.call(wire.COMMIT, self.claim)
+        await self.call(wire.COMPLETE, replace(self.claim, state=COMMITTED, commits=1))
+        return time.perf_counter()
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What was measured: MiB, requests per second by method, shares of a core, and seconds."""
+
+    server: float
+    etcd: float
+    requests: dict[str, float]
+    cores: tuple[float, float]
+    hand_overs: list[float]
+
+
+@click.command()
+@click.option("--machines", default=10_000, show_default=True, type=click.IntRange(2 * FEW), help="How many wait.")
+@click.option("--seconds", default=ROUND, show_default=True, help="For how long etcd's requests are counted.")
+def main(machines: int, seconds: float) -> None:
+    """Measure few machines, and many."""
+    costs = {}
+    for number in (FEW, machines):
+        with Etcd() as etcd, FleetLockServer(etcd, {GROUP: ANYBODY}) as server:
+            costs[number] = asyncio.run(measure(etcd, server, number, seconds))
+        _show(number, costs[number])
+    few, many = costs[FEW], costs[machines]
+    total = sum(many.requests.values()) / max(1e-9, sum(few.requests.values()))
+    print(f"requests to etcd, to those with {FEW}: {total:.2f} times")
+    p50, p99 = _quantiles(many.hand_overs)
+    for what, value, aim in (
+        ("server, MiB", many.server, AIM_MEMORY),
+        ("hand-over p50, ms", 1000 * p50, 1000 * AIM_P50),
+        ("hand-over p99, ms", 1000 * p99, 1000 * AIM_P99),
+    ):
+        print(f"{what}: {value:.0f}, aim {aim:.0f}: {'met' if value <= aim else 'MISSED'}")
+
+
+async def measure(etcd: Etcd, server: FleetLockServer, number: int, seconds: float) -> Cost:
+    """Let so many come, wait, and reboot one after another."""
+    granted: asyncio.Queue[Machine] = asyncio.Queue()
+    machines = [Machine(one + 1, granted=granted) for one in range(number)]
+    store = open_store(etcd.settings())
+    await _enrol(store, machines)
+    await store.close()
+    began, running = time.perf_counter(), []
+    for some in _batches(machines):
+        for machine in some:
+            await machine.connect(server.url)
+        running += [asyncio.ensure_future(machine.run()) for machine in some]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(machine.came.wait() for machine in some))
+    this = await granted.get()
+    meters = Meters(etcd.endpoints[0])
+    # Until all places have the server's lease.
+    await asyncio.sleep(max(30.0, seconds / 2))
+    before, used, etcd_used = meters.read(), cpu_seconds(server.pid), time.perf_counter()
+    await asyncio.sleep(seconds)
+    after = meters.read()
+    lasted = time.perf_counter() - etcd_used
+    requests = {method: count / lasted for method, count in after.since(before).items()}
+    cores = ((cpu_seconds(server.pid) - used) / lasted, (after.cpu - before.cpu) / lasted)
+    print(f"  {number} came in {etcd_used - began:.0f} s; errors: {sum(one.errors for one in machines)}", flush=True)
+    taken = []
+    for _ in range(min(number - 1, HAND_OVERS)):
+        at = await this.reboot()
+        async with asyncio.timeout(60):
+            this = await granted.get()
+        taken.append(this.had - at)
+    memory = resident(server.pid)
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    for machine in machines:
+        machine.writer.close()
+    return Cost(memory, after.memory, requests, cores, taken)
+
+
+async def _enrol(store: Store, machines: list[Machine]) -> None:
+    """Write the machines' credentials, as the server does."""
+
+    async def one(machine: Machine) -> None:
+        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(GROUP, machine.id))
+        new = Credential(role=MACHINE, holder=machine.id, digest=token.digest, since=datetime.now(UTC), groups=(GROUP,))
+        machine.token = token.text
+        await store.create(keys.machines_prefix() + token.public, credential.encode(new))
+
+    for some in _batches(machines):
+        await asyncio.gather(*map(one, some))
+
+
+def _batches(machines: list[Machine]) -> list[list[Machine]]:
+    return [machines[start : start + AT_ONCE] for start in range(0, len(machines), AT_ONCE)]
+
+
+def _quantiles(times: list[float]) -> tuple[float, float]:
+    return statistics.median(times), sorted(times)[min(len(times) - 1, int(0.99 * len(times)))]
+
+
+def _show(number: int, cost: Cost) -> None:
+    p50, p99 = _quantiles(cost.hand_overs)
+    asked = ", ".join(f"{method} {rate:.2f}" for method, rate in cost.requests.items())
+    print(
+        f"{number:6,} machines: server {cost.server:.0f} MiB, {100 * cost.cores[0]:.0f} % of a core; etcd "
+        f"{cost.etcd:.0f} MiB, {100 * cost.cores[1]:.0f} %; hand-over p50 {1000 * p50:.0f} ms, "
+        f"p99 {1000 * p99:.0f} ms\n  requests to etcd per second: {sum(cost.requests.values()):.2f} ({asked})",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""`enroll`: the credentials of locksmith-server. `enroll machine` is in a module of its own."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+
+from locksmith.cli import complete
+from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
+from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
+from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
+from locksmith.cli.session import Session, invoking_user, pass_session
+from locksmith.cli.table import Row, table, width
+from locksmith.errors import LockError, UsageError
+from locksmith.fleet.phrases import group_name
+from locksmith.host.hostname import read_hostname
+from locksmith.lock.credentials import CredentialStore, Kept
+from locksmith.lock.records.credential import ENROLMENT, MACHINE, OPERATOR, VIEWER, Credential
+from locksmith.store.protocol import Store
+from locksmith.util.records import optional_moment
+from locksmith.util.tokens import Token
+from locksmith.util.words import clock, named, quoted
+from locksmith.window.duration import parse_duration
+
+NOTICED: Final = "servers refuse it within 5 s"
+LONGEST_SECRET: Final = timedelta(days=7)
+"""For how long machines can enrol with one secret at most."""
+LONGEST_NAME: Final = 100
+"""Characters of a person's name."""
+HEAD = ("WHAT", "NAME", "GROUPS", "SINCE", "BY", "UNTIL")
+
+
+@click.group(cls=GoGroup, invoke_without_command=True)
+@click.pass_context
+def enroll(context: click.Context, /) -> None:
+    """Give machines, viewers and operators a credential for locksmith-server, and take it away.
+
+    All but `enroll machine` need the right to write below locksmith/credentials/ in etcd. A token is printed once: etcd
+    has only its SHA-256.
+    """
+    if context.invoked_subcommand is None:
+        say_own(context.get_help())
+
+
+enroll.add_command(enroll_machine, "machine")
+
+
+@enroll.command("open", cls=GoCommand)
+@click.argument("group", metavar="[GROUP]", required=False, shell_complete=complete.groups)
+@click.option("--lasts", cls=GoOption, metavar="D", default="1h", show_default=True, help="For how long, up to 7d.")
+@click.option("--most", cls=GoOption, type=click.IntRange(1), metavar="N", help="Enrol so many machines at most.")
+@pass_session
+def open_(session: Session, *, group: str | None, lasts: str, most: int | None) -> None:
+    """Let machines of a group enrol for a while: print the secret that they need.
+
+    Who has it can enrol machines that are not enrolled, and no other.
+    """
+    group = session.config.group if group is None else group
+    refuse_group(group)
+    length = _length(lasts, "--lasts", LONGEST_SECRET)
+    new = _new(session, ENROLMENT, "", (group,), length=length, most=most)
+    token = session.with_store(lambda store: CredentialStore(store).open_enrolment(new, length.total_seconds()))
+    say_own(token.text)
+    note(
+        f"Machines of {group_name(group)} can enrol with this secret until {_until(new)}. Store it in a file on each, "
+        "and run enroll machine --secret-file FILE there as root"
+    )
+
+
+@enroll.command("close", cls=GoCommand)
+@click.argument("group", metavar="[GROUP]", required=False, shell_complete=complete.groups)
+@pass_session
+def close(session: Session, *, group: str | None) -> None:
+    """End the enrolment secrets of a group. Machines that are enrolled stay so."""
+    group = session.config.group if group is None else group
+    ended = session.with_store(lambda store: CredentialStore(store).close_enrolments(group))
+    name = group_name(group)
+    say(f"{name}: {ended} enrolment secret{'s' * (ended != 1)} ended" if ended else f"nothing to end: {name} has none")
+
+
+only_option = click.option(
+    "--only",
+    "groups",
+    cls=GoOption,
+    multiple=True,
+    metavar="GROUP",
+    shell_complete=complete.groups,
+    help="It counts for this group alone; repeated, it adds.",
+)
+for_option = click.option("--for", "lasts", cls=GoOption, metavar="D", help="End it after a while, like 90d.")
+
+
+@enroll.command("viewer", cls=GoCommand)
+@click.argument("name", metavar="NAME")
+@only_option
+@for_option
+@pass_session
+def viewer(session: Session, *, name: str, groups: tuple[str, ...], lasts: str | None) -> None:
+    """Make a token with which a person, or a program, may see groups: on the page, in the API, the metrics."""
+    _person(session, VIEWER, name, groups, lasts)
+
+
+@enroll.command("operator", cls=GoCommand)
+@click.argument("name", metavar="NAME")
+@only_option
+@for_option
+@pass_session
+def operator(session: Session, *, name: str, groups: tuple[str, ...], lasts: str | None) -> None:
+    """Make a token with which a person may give orders too: freeze, hold, resume, unlock and others."""
+    _person(session, OPERATOR, name, groups, lasts)
+
+
+@enroll.command("list", cls=GoCommand)
+@json_flag
+@pass_session
+def list_(session: Session, *, as_json: bool) -> None:
+    """Show every credential: whose it is, since when, and when it ends. No secret is shown: etcd has none."""
+    found = session.with_store(lambda store: CredentialStore(store).read_everything())
+    for kept in found:
+        if kept.bad:
+            note(f"Warning: {kept.bad}")
+    known = [(kept, kept.one) for kept in found if kept.one is not None]
+    if as_json:
+        print_json({"credentials": [_fields(kept, one) for kept, one in known]})
+    elif known:
+        say_all(table(HEAD, [_row(kept, one) for kept, one in known], width()))
+    elif not found:
+        note("there is no credential: `locksmithctl enroll` shows how one is made")
+
+
+@enroll.command("revoke", cls=GoCommand)
+@click.argument("name", metavar="NAME")
+@click.option("--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it.")
+@pass_session
+def revoke(session: Session, *, name: str, group: str | None) -> None:
+    """Let the credential of a machine or a person count no more. Its name stays taken.
+
+    NAME is a machine-id, a host name, or a person's name.
+    """
+
+    async def work(store: Store) -> tuple[Kept, bool]:
+        kept = await _one(store, name, group)
+        return kept, await CredentialStore(store).revoke(kept, invoking_user())
+
+    kept, done = session.with_store(work)
+    say(f"{_title(kept)} is revoked: {NOTICED}" if done else f"nothing to revoke: {_title(kept)} was revoked before")
+
+
+@enroll.command("forget", cls=GoCommand)
+@click.argument("name", metavar="NAME")
+@click.option("--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it.")
+@pass_session
+def forget(session: Session, *, name: str, group: str | None) -> None:
+    """Revoke a credential and remove it, so that the machine or the person can be enrolled again."""
+
+    async def work(store: Store) -> Kept:
+        kept = await _one(store, name, group)
+        await CredentialStore(store).forget(kept, invoking_user())
+        return kept
+
+    kept = session.with_store(work)
+    say(f"{_title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
+
+
+def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts: str | None) -> None:
+    if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
+        raise UsageError(f"a name has 1 to {LONGEST_NAME} characters that can be printed; nothing was done")
+    length = _length(lasts, "--for") if lasts is not None else None
+    new = _new(session, role, name, tuple(groups), length=length)
+    ttl = length.total_seconds() if length else None
+
+    async def work(store: Store) -> Token:
+        return await CredentialStore(store).add_person(new, ttl)
+
+    say_own(session.with_store(work).text)
+    ends = f", until {_until(new)}" if new.until else ""
+    note(f"{name} is enrolled as {role}{ends}. This is the only time that the token is shown: give it to {name} alone")
+
+
+def _new(
+    session: Session,
+    role: str,
+    holder: str,
+    groups: tuple[str, ...],
+    *,
+    length: timedelta | None,
+    most: int | None = None,
+) -> Credential:
+    now = datetime.now(UTC).replace(microsecond=0)
+    return Credential(
+        role=role,
+        holder=holder,
+        digest="",
+        since=now,
+        groups=groups,
+        who=invoking_user(),
+        host=read_hostname(session.paths),
+        until=now + length if length else None,
+        most=most,
+    )
+
+
+def _length(text: str, flag: str, longest: timedelta = timedelta(days=3660)) -> timedelta:
+    try:
+        length = parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
+    if not timedelta(seconds=1) <= length <= longest:
+        raise UsageError(f"{flag}: {text} is not between 1s and {longest.days}d; nothing was done")
+    return length
+
+
+def _until(one: Credential) -> str:
+    return _clock(one.until) if one.until else ""
+
+
+def _clock(when: datetime) -> str:
+    return clock(when, datetime.now(UTC).astimezone())
+
+
+async def _one(store: Store, name: str, group: str | None) -> Kept:
+    """Find what a person names; `LockError`: there is none, or more than one."""
+    found = await CredentialStore(store).named(name, group)
+    if not found:
+        raise LockError(f"there is no credential of {name!r}: see `locksmithctl enroll list`; nothing was done")
+    if len(found) > 1:
+        said = named([_title(kept) for kept in found])
+        raise LockError(f"{name!r} means {said}: name the group with --in, or the machine-id; nothing was done")
+    return found[0]
+
+
+def _title(kept: Kept) -> str:
+    one = kept.one
+    if one is None:
+        return f"the credential {kept.entry.key}"
+    if one.role != MACHINE:
+        return f"the {one.role} {one.holder}"
+    name = f"{one.hostname} ({one.holder})" if one.hostname else one.holder
+    return f"{name} of {group_name(one.groups[0])}"
+
+
+def _state(kept: Kept, one: Credential) -> str:
+    if one.revoked:
+        return "revoked"
+    if kept.ended:
+        return "ended: etcd was copied"
+    return _until(one)
+
+
+def _row(kept: Kept, one: Credential) -> Row:
+    groups = ", ".join(quoted(group) if group else "(default)" for group in one.groups) or "all"
+    by = f"{one.who}@{one.host}" if one.host else one.who
+    name = f"{one.hostname} {one.holder}".strip() if one.role == MACHINE else one.holder
+    what = f"{one.role} (up to {one.most})" if one.most is not None else one.role
+    since = _clock(one.since)
+    return Row((what, name, groups, since, by, _state(kept, one)), "red" if one.revoked else "")
+
+
+def _fields(kept: Kept, one: Credential) -> dict[str, object]:
+    return {
+        "role": one.role,
+        "holder": one.holder,
+        "hostname": one.hostname,
+        "groups": list(one.groups),
+        "since": optional_moment(one.since),
+        "who": one.who,
+        "host": one.host,
+        "until": optional_moment(one.until) or None,
+        "revoked": optional_moment(one.revoked) or None,
+        "revoked_by": one.revoked_by or None,
+        "most": one.most,
+        "counts": not (one.revoked or kept.ended),
+    }

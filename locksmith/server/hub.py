@@ -1,0 +1,91 @@
+"""What all parts of a server share: the mirrors of its groups, and what waits by them.
+
+The server's parts get from here what reads a group (`mirrors.store(group)`), and the store in which a machine near the
+front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from functools import partial
+from typing import Final
+
+from locksmith.server.group_mirror import GroupMirror
+from locksmith.server.mirror_store import GroupMirrors
+from locksmith.server.shared_places import SharedPlaces
+from locksmith.server.shared_reads import TOGETHER, SharedReads, Unhurried
+from locksmith.server.waiting_room import WaitingRoom
+from locksmith.store.meter import Meter
+from locksmith.store.observed import ObservedStore
+from locksmith.store.protocol import Change, Store, Until, any_change
+
+LONGEST_READ: Final = 2 * TOGETHER
+"""Seconds for a read that machines share, at most: then each reads by itself."""
+
+
+class WatchingStore(ObservedStore):
+    """A store whose changes of one group are told by its mirror: who waits opens no watch of its own."""
+
+    def __init__(self, store: Store, mirror: GroupMirror) -> None:
+        super().__init__(store, Meter())
+        self._mirror = mirror
+
+    async def wait(
+        self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
+    ) -> Change | None:
+        """Wait for a change: from memory, as long as that is kept current."""
+        if key.startswith(self._mirror.prefix) and self._mirror.freshness.current:
+            return await self._mirror.wait(key, after, prefix=prefix, limit=limit, until=until)
+        return await super().wait(key, after, prefix=prefix, limit=limit, until=until)
+
+
+class Hub:
+    """The groups of a server, on one store. Where that tells no changes (etcd's v2 API), all ask the store itself."""
+
+    def __init__(self, store: Store, groups: Iterable[str]) -> None:
+        groups = tuple(groups)
+        self._store = store
+        self.mirrors = GroupMirrors(store, groups)
+        self._rooms: dict[str, WaitingRoom] = {}
+        self._stores: dict[str, Store] = {}
+        self._shared = SharedReads(store)
+        self._kept: list[SharedPlaces] = []
+        self._running: list[asyncio.Task[None]] = []
+        for group in groups if self.mirrors.follows else ():
+            mirror = self.mirrors.of(group)
+            self._kept.append(kept := SharedPlaces(store, mirror, group))
+            self._rooms[group] = WaitingRoom(mirror, group, kept.called)
+            self._stores[group] = WatchingStore(store, mirror)
+
+    def room(self, group: str) -> WaitingRoom | None:
+        """Give where the machines of a group wait; None: they wait at the store."""
+        return self._rooms.get(group)
+
+    def store_of(self, group: str) -> Store:
+        """Give the store in which a machine of a group asks."""
+        return self._stores.get(group, self._store)
+
+    def reads_of(self, group: str, machine: str) -> Store:
+        """Give the store in which a machine compares what it has seen: with others before it, it may share a read."""
+        room = self.room(group)
+        place = room.place_of(machine) if room is not None else None
+        if room is None or place is None:
+            return self.store_of(group)
+        return Unhurried(self._store, self._shared, partial(room.wait, place, LONGEST_READ))
+
+    def page_reads(self, group: str) -> Store:
+        """Give where the page reads a group: in memory if that is current, else in the store itself."""
+        if group in self._rooms and self.mirrors.of(group).freshness.current:
+            return self.mirrors.store(group)
+        return self._store
+
+    def start(self) -> None:
+        """Begin to follow the store."""
+        self.mirrors.start()
+        self._running += [asyncio.ensure_future(kept.run()) for kept in self._kept]
+
+    async def close(self) -> None:
+        """End what `start` began. Who waits keeps its place: the next server that it asks keeps that."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self.mirrors.close()

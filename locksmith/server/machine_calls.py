@@ -1,0 +1,153 @@
+"""The routes of daemons with the strategy `server`: `POST /machines/v1/GROUP/CALL`.
+
+Each call is read within limits, its machine is identified by its credential, and then the desk answers
+(machine_desk.py). A 200 is an answer of the rules. Each error is another status, with a kind and a sentence.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from locksmith.errors import LocksmithError, OlderJournalError, StoreError
+from locksmith.lock import machine_wire as wire
+from locksmith.server.answers import Answer, unauthorized
+from locksmith.server.identity import Identity, Role
+from locksmith.server.ports import Identifies, MachineDesk
+from locksmith.server.reply import Reply, date, read_body
+from locksmith.server.requests import TOO_SLOW, too_large
+from locksmith.server.turns import TooManyCallsError
+from locksmith.util.jsonread import BadJsonError, load_record
+from locksmith.util.ratelimit import RateLimit
+from locksmith.util.text import cut, printable
+from locksmith.util.visits import Stage
+
+log = logging.getLogger(__name__)
+
+LONGEST: Final = 2000
+"""Characters of a sentence."""
+PATH: Final = "/machines/v1/{group}/{call}"
+
+
+def make_routes(desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> list[Route]:
+    """Give the routes for the machines of these groups; a proxy may leave its prefix before the path."""
+    calls = _Calls(desk, identifies, groups)
+    return [Route(path, calls.answer, methods=["POST"]) for path in (PATH, f"/{{prefix:path}}{PATH}")]
+
+
+class _Calls:
+    def __init__(self, desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> None:
+        self._desk, self._identifies, self._groups = desk, identifies, groups
+        self._told = RateLimit(5, 1 / 30)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a call. An error that was not foreseen is no answer of the rules either."""
+        try:
+            return await self._answer(request)
+        except ClientDisconnect:
+            return Reply(request, TOO_SLOW)  # which no machine reads
+        except Exception as error:  # noqa: BLE001 - the machine must take no error for a permission
+            log.error("a machine's call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
+            return _json(500, {"kind": wire.FAILED, "value": "the server failed: see the log of locksmith-server"})
+
+    async def _answer(self, request: Request) -> Response:
+        group, call = request.path_params["group"], request.path_params["call"]
+        who = await self._identifies.identify(request)
+        if isinstance(who, Answer):
+            return Reply(request, replace(who, closes=True))
+        if problem := self._refused(who, group, call):
+            return self._refuse(request, who, problem)
+        request.state.guest.stage = Stage.ASKED
+        fields = await _read_call(request)
+        if isinstance(fields, Response):
+            return fields
+        asked = asyncio.ensure_future(self._desk.call(group, who.name, call, fields))
+        if call == wire.WAIT:
+            request.state.guest.park(parked=True)
+            try:
+                await _until_either(asked, request)
+            finally:
+                request.state.guest.park(parked=False)
+        else:
+            # A call goes on without its machine: it asks again, and may be at another server by then.
+            await asyncio.wait({asked})
+        try:
+            status, said = answered(asked.result())
+        except LocksmithError as error:
+            status, said = failed(error)
+        log.debug("%s of %s in %s: %d %s", call, who.name, group, status, said.get("answer") or said.get("value", ""))
+        return _json(status, said)
+
+    def _refused(self, who: Identity, group: str, call: str) -> str:
+        if who.role is not Role.MACHINE:
+            return f"the calls of machines need a machine's credential, and this one is of a {who.role.value}"
+        if group not in self._groups or not who.counts_for(group):
+            return "this credential is not one for a group of that name here"
+        return "" if call in wire.CALLS else "there is no such call: this server may be older than this daemon"
+
+    def _refuse(self, request: Request, who: Identity, sentence: str) -> Response:
+        if self._told.allows(asyncio.get_running_loop().time()):
+            log.warning("refused: %s: %s", who.name, sentence)
+        return Reply(request, replace(unauthorized(sentence), closes=True))
+
+
+def answered(said: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+    """Give the status of an answer, and the answer."""
+    return (503 if "kind" in said else 200), said
+
+
+def failed(error: LocksmithError) -> tuple[int, Mapping[str, Any]]:
+    """Give the status and the answer for an error of the desk. Pure."""
+    if isinstance(error, BadJsonError):
+        return 400, {"kind": wire.BAD_CALL, "value": f"the call cannot be read: {error}"}
+    if isinstance(error, TooManyCallsError):
+        return 503, {"kind": wire.UNAVAILABLE, "value": "too many calls of this machine are under way here"}
+    status = 409 if isinstance(error, OlderJournalError) or not isinstance(error, StoreError) else 503
+    return status, wire.encode_error(error)
+
+
+async def _until_either(asked: "asyncio.Future[Mapping[str, Any]]", request: Request) -> None:
+    """Wait for an answer, or for the end of the connection: then no machine waits any more."""
+    gone = asyncio.ensure_future(_gone(request))
+    both: list[asyncio.Future[Any]] = [asked, gone]
+    try:
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not asked.done():
+            asked.cancel()
+            with suppress(asyncio.CancelledError, LocksmithError):
+                await asked
+    if asked.cancelled():
+        raise ClientDisconnect
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read_call(request: Request) -> dict[str, Any] | Response:
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or len(length) > 9 or int(length) > wire.LARGEST:  # noqa: PLR2004 - a gigabyte
+        return Reply(request, too_large(wire.LARGEST))
+    raw = await read_body(request, wire.LARGEST)
+    if isinstance(raw, Answer):
+        return Reply(request, raw)
+    try:
+        return load_record(raw, wire.LARGEST)
+    except BadJsonError as error:
+        return _json(*failed(error))
+
+
+def _json(status: int, said: Mapping[str, Any]) -> Response:
+    if isinstance(value := said.get("value"), str) and "kind" in said:
+        said = {**said, "value": cut(printable(value), LONGEST)}
+    return Response(json.dumps(said), status, date(), media_type="application/json")

@@ -1,0 +1,331 @@
+"""The calls of daemons with the strategy `server`: a machine's own claim on the lock of its group, and its own records.
+
+The interface is `ports.MachineDesk`: `call(group, machine, call, fields)` gives the answer to one call as JSON, or
+raises what the lock or the store raises; lock/machine_wire.py names the calls and writes both sides. Who calls was
+identified before. This module checks that the claim, or the record, is that machine's own.
+
+Each call acts like a daemon that has just restarted with the claim of its reboot journal: what is known of the claim
+stands in the store. The locks of waiting claims are kept between two calls, with their watches; if they are lost, the
+next call makes them again. `store_of(group)` gives the store in which a group is read and watched.
+
+What a machine has seen of the store comes with each call of a claim. A store that knows less, or another cluster, is
+refused here before anything is written, and is noticed by the machine too: each answer says where it was given.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from locksmith.config.model import Config
+from locksmith.errors import OtherClusterError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
+from locksmith.lock import ended
+from locksmith.lock import machine_wire as wire
+from locksmith.lock.admission import GroupRules
+from locksmith.lock.answer import Answer, Denied
+from locksmith.lock.connect import lock_on
+from locksmith.lock.ended import EndedError, UnlessEnded
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.records import keys
+from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
+from locksmith.lock.records.event import REBOOTED
+from locksmith.lock.unchanged import Unchanged
+from locksmith.server.hub import Hub
+from locksmith.server.machine_records import MachineRecords
+from locksmith.server.turns import Turns
+from locksmith.store.connect import open_store
+from locksmith.store.protocol import Expecting, Position, Reading, Store
+from locksmith.util.jsonread import BadJsonError, read
+
+log = logging.getLogger(__name__)
+
+LIMIT = 30.0
+"""Seconds within which each call ends, except a wait."""
+RETRY_LIMIT = 15.0
+"""Seconds after which the lock begins no further attempt in a call."""
+WAIT_LIMIT = 50.0
+"""Seconds for a wait at most: proxies end a request without an answer after 60."""
+SHORTER = 0.2
+"""The share by which a wait is shorter at most: machines that began to wait together do not all come back together."""
+SHORT = 15.0
+"""Seconds: the rest of a machine's wait, which is not made shorter again and again."""
+PLACE_TTL = 240.0
+"""Seconds after which a place expires that no call keeps. A machine asks every minute, and at once elsewhere."""
+MOST_KEPT = 20_000
+"""The locks of waiting claims that are kept."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A claim in the queue, its lock, and the store of its requests."""
+
+    claim: Claim
+    lock: QueuedLock
+    store: UnlessEnded
+    mark: Reading | None = None
+    """What the machine has ended, as it was just read."""
+
+
+class MachineDesk:
+    """All groups of a configuration.
+
+    A `store` that is given is a test's own, with its `observer`: it has no other keyspace.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        store: Store | None = None,
+        observer: Expecting | None = None,
+        store_of: Callable[[str], Store] | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: Random | None = None,
+    ) -> None:
+        self._groups = config.server.groups
+        self._clock = clock
+        self._rng = rng or Random()  # noqa: S311 - when a wait ends, no secret
+        self._observer = observer or Expecting(str)
+        self._guarded_by = None if store else config.store
+        own = store or open_store(config.store, observer=self._observer)
+        self._store = own
+        self._store_of = store_of or (lambda _group: own)
+        self._hub: Hub | None = None
+        self._records = MachineRecords(clock)
+        self._turns, self._unchanged = Turns(), Unchanged()
+        self._kept: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
+        self._waits: dict[tuple[str, str], asyncio.Future[bool]] = {}
+        self._draining = asyncio.Event()
+        self._rules = GroupRules(
+            halt_after=config.halt.after,
+            spacing=config.reboot.spacing.total_seconds(),
+            expire_after=config.halt.expire_after.total_seconds(),
+            repeat=config.reboot.repeat.total_seconds(),
+            max_per_day=config.reboot.max_per_day,
+        )
+
+    async def call(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+        """Give the answer to a call of this machine. `BadJsonError`: the call cannot be read."""
+        if group not in self._groups:
+            raise StoreRefusedError(f"the group {group!r} is not served here")
+        asked = wire.decode_call(call, fields)
+        if asked.claim is None:
+            async with _limited():
+                return await self._of_store(group, machine, call, fields)
+        if asked.claim.holder != machine:
+            raise StoreRefusedError("a machine can act only for itself: the claim is of another id")
+        claim = replace(asked.claim, since=min(asked.claim.since, self._clock()))
+        if call == wire.WAIT:
+            return {"changed": await self._wait(group, claim, read(fields, "seconds", float))}
+        async with _limited(), self._turns.turn((group, machine)):
+            await self._stop_waiting(group, machine)
+            if call == wire.REQUEST and (told := self._from_room(group, claim, asked.known)) is not None:
+                return told
+            return await self._of_claim(group, claim, call, asked)
+
+    @property
+    def store(self) -> Store:
+        """The store of all groups."""
+        return self._store
+
+    def wait_by(self, hub: Hub) -> None:
+        """Have machines wait by the mirrors of this store, from now on."""
+        self._hub, self._store_of = hub, hub.store_of
+
+    def drain(self) -> None:
+        """Answer all who wait."""
+        self._draining.set()
+
+    async def close(self) -> None:
+        """Let go of the store; the places of those who wait stay."""
+        self.drain()
+        for waiting in self._kept.values():
+            waiting.lock.rest()
+        self._kept.clear()
+        await self._store.close()
+
+    @property
+    def _cluster(self) -> str:
+        return self._observer.clusters.own if self._observer.clusters is not None else ""
+
+    def _from_room(self, group: str, claim: Claim, known: Position) -> Mapping[str, Any] | None:
+        """Answer a claim with others before it, without the store; None: the store is to be asked."""
+        room = self._hub.room(group) if self._hub is not None else None
+        if room is None or (known.cluster and known.cluster != self._cluster):
+            return None
+        denied = room.answer(claim, known.revision)
+        if denied is None:
+            return None
+        if (kept := self._kept.pop((group, claim.holder), None)) is not None:
+            kept.lock.rest()
+        return {
+            **wire.encode_answer(denied, claim.nonce),
+            "store": {"cluster": self._cluster, "revision": room.revision},
+        }
+
+    async def _of_claim(self, group: str, claim: Claim, call: str, asked: wire.Call) -> Mapping[str, Any]:
+        """Answer for the claim, in its turn."""
+        kept = self._take_kept(group, claim)
+        waiting = kept or self._open(group, claim)
+        try:
+            revision, error = await self._compared(group, waiting, asked.known, call)
+            at = {"store": {"cluster": self._cluster, "revision": revision}}
+            if error is not None:
+                return {**wire.encode_error(error), **at}
+            if call == wire.REQUEST:
+                answer = await self._take(waiting)
+                if isinstance(answer, Denied) and not (answer.lost or answer.must_release):
+                    self._keep(group, waiting)
+                return {**wire.encode_answer(answer, claim.nonce), **at}
+            if call == wire.COMMIT:
+                return {**wire.encode_answer(await waiting.lock.commit(claim), claim.nonce), **at}
+            if call == wire.REPORT_FAILURE:
+                state, failure = read(dict(asked.fields), "state", str), wire.text_of(asked.fields, "failure")
+                if state not in WENT_WRONG:
+                    raise BadJsonError(f"the field 'state' must be one of {', '.join(sorted(WENT_WRONG))}")
+                acknowledged = await waiting.lock.report_failure(claim, state, failure)
+                if not acknowledged:
+                    self._keep(group, waiting)
+                return {"answer": wire.DONE, "nonce": claim.nonce, "acknowledged": acknowledged, **at}
+            if call == wire.LEAVE:
+                await waiting.lock.leave(claim)
+            else:
+                waiting.store.release()
+                await self._end(group, waiting.lock, claim, call, asked)
+            return {"answer": wire.DONE, "nonce": claim.nonce, **at}
+        finally:
+            if self._kept.get((group, claim.holder)) is not waiting:
+                waiting.lock.rest()
+
+    async def _take(self, waiting: _Waiting) -> Answer:
+        """Take a slot, unless the machine has ended the claim: if this request is no late one, it is to release it."""
+        try:
+            if waiting.mark is not None:
+                waiting.store.knows_ended(waiting.mark)
+            return await waiting.lock.take(waiting.claim)
+        except EndedError as error:
+            return Denied("ended", str(error), must_release=True)
+
+    async def _end(self, group: str, lock: QueuedLock, claim: Claim, call: str, asked: wire.Call) -> None:
+        """Release what a claim has. A request of it may be on its way still, here or at another server."""
+        await ended.end(self._store_of(group), group, claim)
+        if call == wire.ABORT:
+            await lock.release(claim, fence_pending=True, why=wire.text_of(asked.fields, "reason"))
+        elif claim.state == HELD:
+            await lock.release(claim, fence_pending=True, why="booted before its reboot was ordered")
+        else:
+            why = f"{claim.state}: {claim.failure}" if claim.state in WENT_WRONG else REBOOTED
+            await lock.release(claim, fence_pending=claim.state != COMMITTED, why=why, rebooted=True)
+
+    async def _compared(
+        self, group: str, waiting: _Waiting, known: Position, call: str
+    ) -> tuple[int, StoreUnavailableError | None]:
+        """Compare the store with what the machine knows of it, before anything is written; give its revision.
+
+        A claim is released in a store that was restored, too: its machine holds what that store says.
+        """
+        store, claim, own = self._store_of(group), waiting.claim, self._cluster
+        semaphore, mark = await store.read([keys.semaphore_key(group), keys.ended_key(group, claim.holder)])
+        now = semaphore.revision
+        if known.cluster and own and known.cluster != own:
+            return now, OtherClusterError(
+                f"its etcd cluster is {own}, and this machine has seen {known.cluster} so far"
+            )
+        if call in {wire.ABORT, wire.COMPLETE, wire.LEAVE}:
+            return now, None
+        if now < known.revision:
+            return now, StoreUnavailableError(
+                f"its store is at revision {now}, and this machine has seen {known.revision}"
+            )
+        waiting.mark = mark
+        return now, None
+
+    async def _wait(self, group: str, claim: Claim, limit: float) -> bool:
+        """Wait for what the last answer to this claim was about. If that is not known here, it is worth asking."""
+        key = (group, claim.holder)
+        async with _limited(), self._turns.turn(key):
+            await self._stop_waiting(*key)
+            least = min(WAIT_LIMIT, max(0.0, limit))
+            if least > SHORT:
+                least *= 1 - SHORTER * self._rng.random()
+            waiting, room = self._kept.get(key), self._hub.room(group) if self._hub is not None else None
+            place = room.place(claim) if room is not None else None
+            if self._draining.is_set():
+                return True
+            if room is not None and place is not None:
+                changed = asyncio.ensure_future(room.wait(place, least))
+            elif waiting is None or waiting.claim.nonce != claim.nonce:
+                return True
+            else:
+                changed = asyncio.ensure_future(waiting.lock.changed(least))
+            self._waits[key] = changed
+        draining = asyncio.ensure_future(self._draining.wait())
+        try:
+            await asyncio.wait({changed, draining}, return_when=asyncio.FIRST_COMPLETED)
+            return changed.result() if changed.done() and not changed.cancelled() else True
+        finally:
+            changed.cancel()
+            draining.cancel()
+            if self._waits.get(key) is changed:
+                del self._waits[key]
+
+    async def _stop_waiting(self, group: str, machine: str) -> None:
+        """End a wait of the machine that is under way here: its next call has come."""
+        running = self._waits.pop((group, machine), None)
+        if running is not None:
+            running.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await asyncio.wait({running})
+
+    def _take_kept(self, group: str, claim: Claim) -> _Waiting | None:
+        """Give the lock that waits for this claim. A claim that had its slot begins again: others may know more."""
+        found = self._kept.pop((group, claim.holder), None)
+        if found is None:
+            return None
+        if found.claim.nonce == claim.nonce and claim.taken is None and claim.state == HELD:
+            found.claim = claim
+            return found
+        found.lock.rest()
+        return None
+
+    def _keep(self, group: str, waiting: _Waiting) -> None:
+        self._kept[group, waiting.claim.holder] = waiting
+        if len(self._kept) > MOST_KEPT:
+            _, oldest = self._kept.popitem(last=False)
+            oldest.lock.rest()
+
+    def _open(self, group: str, claim: Claim) -> _Waiting:
+        store = UnlessEnded(self._store_of(group), group, claim)
+        lock = lock_on(
+            store,
+            group,
+            self._rules,
+            self._guarded_by,
+            clock=self._clock,
+            limit=RETRY_LIMIT,
+            unchanged=self._unchanged,
+            ttl=PLACE_TTL,
+        )
+        return _Waiting(claim, lock, store)
+
+    async def _of_store(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+        store = self._store_of(group)
+        if self._hub is not None and call in {wire.READ, wire.KNOWS}:
+            store = self._hub.reads_of(group, machine)
+        said = await self._records.answer(store, group, machine, call, fields)
+        return {**said, "store": {"cluster": self._cluster, "revision": said.pop("revision")}}
+
+
+@asynccontextmanager
+async def _limited() -> AsyncIterator[None]:
+    """Limit a call. What was cut off may be done."""
+    try:
+        async with asyncio.timeout(LIMIT):
+            yield
+    except TimeoutError:
+        raise OutcomeUnknownError(f"etcd did not do within {LIMIT:g} s what the call needs") from None

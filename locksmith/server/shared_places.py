@@ -1,0 +1,169 @@
+"""Keeps the places of the machines of a group that wait at this server: by one lease, not one for each.
+
+A machine that waits far back calls about every minute. To prolong a lease of its own each time would cost the store a
+request for each machine. So the server binds the places of the machines that call it to a lease of its own, many in one
+transaction, and prolongs that. docs/decisions/0078 has the reasons.
+
+- A machine that calls no more is noted here, and its place removed `SILENT` seconds after its last call.
+- If this server ends, its lease ends too, `TTL` seconds later. Until then its machines call another server, which binds
+  their places to its own lease. Their numbers in the queue stay.
+- A place that another server, or its own machine, has written since is none of this server's business any more.
+- Near the front a place has a lease of its own again: its machine writes it when it asks the store (lock/queue.py).
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, replace
+from typing import Final
+
+from locksmith.errors import ConflictError, CorruptValueError, StoreError, StoreRefusedError
+from locksmith.lock import places
+from locksmith.lock.records import keys, waiter
+from locksmith.server.group_mirror import Mirror
+from locksmith.store.feed import Feeds
+from locksmith.store.protocol import Entry, Put, Store
+
+log = logging.getLogger(__name__)
+
+TTL: Final = 240.0
+"""Seconds after which the places expire of a server that is gone. Its machines call another one within one of them."""
+KEEP_AFTER: Final = 60.0
+"""Seconds after which the lease is prolonged."""
+SILENT: Final = 150.0
+"""Seconds after its last call at which the place of a machine is removed: it calls every minute."""
+ROUND: Final = 5.0
+"""Seconds between two checks of which machines have called."""
+TOGETHER: Final = 50
+"""Places that are bound in one transaction, each with its ticket."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Guest:
+    """A machine's place as it was when the machine called last, and when that was, in the loop's time."""
+
+    place: Entry
+    called: float
+    fresh: bool = True
+    """Whether it has called since the last round."""
+
+
+class SharedPlaces:
+    """One group's. `called` notes a call; `run` does the rest. Errors are logged, and tried again."""
+
+    def __init__(self, store: Store, mirror: Mirror, group: str) -> None:
+        self._store, self._mirror, self._group = store, mirror, group
+        self._guests: dict[str, _Guest] = {}
+        self._lease, self._kept = 0, float("-inf")
+        self._warned = False
+
+    def called(self, place: Entry) -> None:
+        """Note that the machine of a place has called, and waits here."""
+        self._guests[place.key] = _Guest(place, _now())
+
+    async def run(self) -> None:
+        """Keep the places until this is cancelled. They stay then, as long as the lease does."""
+        while True:
+            await asyncio.sleep(ROUND)
+            try:
+                await self._round()
+                self._warned = False
+            except StoreError as error:
+                if not self._warned:
+                    log.warning("the places of machines that wait here are not kept: %s", error)
+                self._warned = True
+            except Exception:
+                log.exception("a defect of locksmith-server: the places of machines that wait here are not kept")
+
+    async def _round(self) -> None:
+        if not self._mirror.freshness.current:
+            return
+        now = _now()
+        await self._keep(now)
+        foreign, silent = [], []
+        for key, guest in tuple(self._guests.items()):
+            entry = self._mirror.replica.get(key).entry
+            if entry is None:
+                del self._guests[key]
+            elif entry.lease == self._lease:
+                if now - guest.called > SILENT:
+                    silent.append(entry)
+                else:
+                    self._guests[key] = replace(guest, fresh=False)
+            elif now - guest.called <= SILENT and (guest.fresh or entry.version == guest.place.version):
+                foreign.append(entry)
+                self._guests[key] = replace(guest, place=entry, fresh=False)
+            else:
+                del self._guests[key]  # another has written it since
+        for entry in silent:
+            log.info("removing %s: its machine has not called for %.0f s", entry.key, SILENT)
+            await self._remove(entry)
+        for start in range(0, len(foreign), TOGETHER):
+            await self._bind(foreign[start : start + TOGETHER])
+
+    async def _keep(self, now: float) -> None:
+        """Prolong the lease, through any place that has it."""
+        if not self._lease or now - self._kept < KEEP_AFTER:
+            return
+        bound = (self._mirror.replica.get(key).entry for key in self._guests)
+        entry = next((entry for entry in bound if entry is not None and entry.lease == self._lease), None)
+        if entry is None:
+            if now - self._kept > TTL / 2:
+                self._lease = 0  # no place needs it: it ends
+            return
+        try:
+            await self._store.renew(entry, TTL)
+        except ConflictError:
+            log.warning("the lease of the places of machines that wait here has ended: they enter the queue again")
+            self._lease = 0
+        else:
+            self._kept = now
+
+    async def _bind(self, entries: list[Entry]) -> None:
+        """Bind places and their tickets to the lease; of those that have just changed, the others."""
+        store = self._store
+        if not isinstance(store, Feeds):
+            raise StoreRefusedError("this store does not bind many keys to one lease")
+        puts = [put for entry in entries for put in self._puts(entry)]
+        if not puts:
+            return
+        if not self._lease:
+            self._lease, self._kept = await self._store.lend(TTL), _now()
+        try:
+            await store.bind(puts, self._lease)
+        except ConflictError:
+            half = len(entries) // 2
+            if half:
+                await self._bind(entries[:half])
+                await self._bind(entries[half:])
+            return
+        except StoreRefusedError:
+            self._lease = 0
+            raise
+
+    def _puts(self, place: Entry) -> list[Put]:
+        """Give the writes that bind a place, and its ticket if it has one."""
+        try:
+            record = waiter.encode(replace(waiter.decode(place.value, place.key), shared=True))
+        except CorruptValueError:
+            return []
+        ticket = self._ticket(place)
+        return [Put(place.key, record, place.version)] + (
+            [Put(ticket.key, ticket.value, ticket.version)] if ticket is not None else []
+        )
+
+    def _ticket(self, place: Entry) -> Entry | None:
+        key = keys.ticket_key(self._group, places.name_in(place.key))
+        return self._mirror.replica.get(key).entry
+
+    async def _remove(self, place: Entry) -> None:
+        ticket = self._ticket(place)
+        try:
+            await self._store.delete(place.key, place.version)
+            if ticket is not None:
+                await self._store.delete(ticket.key, ticket.version)
+        except ConflictError:
+            log.debug("%s was changed meanwhile", place.key)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

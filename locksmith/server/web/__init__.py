@@ -1,0 +1,1 @@
+"""The web page of `locksmith-server`: what a fleet does, and the orders of signed-in operators."""

@@ -1,0 +1,264 @@
+"""A machine enrols: once, with the secret of its group, and again after a lost answer."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+
+from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
+from locksmith.lock.credentials import CredentialStore, read_kept
+from locksmith.lock.records import keys
+from locksmith.lock.records.credential import ENROLMENT, Credential
+from locksmith.server.answers import SUCCESS, Answer
+from locksmith.server.enrolment import Asked, Enrolment, parse
+from locksmith.server.known import FRESH, WRONG_AT_ONCE
+from locksmith.store.memory import Calm, MemoryServer, MemoryStore
+from locksmith.util import tokens
+from locksmith.util.tokens import Kind
+from tests.sim.virtual_time import run
+
+N1, N2 = "1" * 32, "2" * 32
+START = datetime(2026, 5, 1, tzinfo=UTC)
+LASTS = 3600.0
+
+
+class Lossy(Calm):
+    """Loses the answers of writes, before or after they are done, or nothing."""
+
+    def __init__(self):
+        self.lose = ""
+        self.away = False
+
+    async def carry(self, call):
+        if self.away:
+            raise StoreUnavailableError("etcd does not answer")
+        if not call.write or not self.lose:
+            return await super().carry(call)
+        how, self.lose = self.lose, ""
+        if how == "after":
+            await super().carry(call)
+        raise OutcomeUnknownError("no answer came")
+
+
+class Site:
+    """Servers, an operator's tool, and what stands in their store."""
+
+    def __init__(self):
+        self.server, self.network = MemoryServer(), Lossy()
+        self.enrolment, self.other = [
+            Enrolment(MemoryStore(self.server, network), Random(1)) for network in (self.network, Calm())
+        ]
+        self.store = MemoryStore(self.server)
+        self.tool = CredentialStore(self.store, Random(1))
+
+    async def open(self, group="web", most=None, ttl=LASTS):
+        until = START  # a clock that is off: the lease decides
+        return await self.tool.open_enrolment(
+            Credential(ENROLMENT, "", "", START, (group,), until=until, most=most), ttl
+        )
+
+    async def enrols(self, secret, machine=N1, group="web", token=None, enrolment=None):
+        token = token or token_of(machine, group)
+        asked = Asked(group, machine, "n1.example", secret, token.digest)
+        return await (enrolment or self.enrolment).enrol(asked, "10.0.0.7")
+
+    async def machines(self):
+        """The machines that are enrolled, by their ids, with the digests of their tokens."""
+        entries = (await self.store.list(keys.machines_prefix())).entries
+        found = [read_kept(entry).one for entry in entries]
+        return {one.holder: one.digest for one in found if one}
+
+
+def token_of(machine=N1, group="web"):
+    """A token as a machine makes it."""
+    return tokens.new_token(Kind.MACHINE, tokens.public_of_machine(group, machine))
+
+
+def refused(answer, status, says):
+    assert answer.status == status, answer
+    assert says in answer.refusal.sentence
+    return True
+
+
+@pytest.mark.parametrize("lose", ["", "before", "after"])
+def test_a_machine_is_enrolled_once_whichever_answer_is_lost(lose):
+    async def story(_loop):
+        site = Site()
+        secret, token = await site.open(most=1), token_of()
+        site.network.lose = lose
+        assert await site.enrols(secret, token=token) == SUCCESS
+        assert await site.machines() == {N1: token.digest}
+        # The machine had no answer, and asks again: here, there, and after the secret has ended.
+        assert await site.enrols(secret, token=token) == SUCCESS
+        assert await site.enrols(secret, token=token, enrolment=site.other) == SUCCESS
+        assert await site.tool.close_enrolments("web") == 1
+        await asyncio.sleep(FRESH)
+        assert await site.enrols(secret, token=token) == SUCCESS
+        assert await site.machines() == {N1: token.digest}
+
+    run(story)
+
+
+def test_a_thief_with_the_secret_does_not_become_a_machine_that_is_enrolled():
+    async def story(_loop):
+        site = Site()
+        secret, token = await site.open(), token_of()
+        assert await site.enrols(secret, token=token) == SUCCESS
+        assert refused(await site.enrols(secret), 403, "this machine is enrolled already, with another token")
+        [kept] = await site.tool.named(N1)
+        await site.tool.revoke(kept, "otto")
+        for again in (token, None):
+            assert refused(await site.enrols(secret, token=again), 403, "of this machine was revoked at ")
+        assert await site.machines() == {N1: token.digest}
+        await site.tool.forget(kept, "otto")
+        new = token_of()
+        assert await site.enrols(secret, token=new) == SUCCESS
+        assert await site.machines() == {N1: new.digest}
+
+    run(story)
+
+
+def test_of_two_that_enrol_one_machine_at_once_one_is_it():
+    async def story(_loop):
+        site = Site()
+        secret = await site.open()
+        answers = await asyncio.gather(
+            *(site.enrols(secret, enrolment=one) for one in (site.enrolment, site.other) * 5)
+        )
+        assert sorted(answer.status for answer in answers) == [200] + [403] * 9
+        assert len(await site.machines()) == 1
+
+    run(story)
+
+
+def test_a_secret_is_of_one_group_and_ends_by_its_lease():
+    async def story(_loop):
+        site = Site()
+        secret = await site.open()
+        assert refused(await site.enrols(secret, group="db"), 403, "one of another group")
+        assert refused(await site.enrols(secret, group=""), 403, "one of another group")
+        await asyncio.sleep(LASTS - 2 * FRESH)
+        assert await site.enrols(secret) == SUCCESS
+        await asyncio.sleep(2 * FRESH - 1)
+        assert await site.enrols(secret, N2) == SUCCESS
+        await asyncio.sleep(1.5)  # it has just ended, and this server has read it a moment ago
+        assert refused(await site.enrols(secret, "3" * 32), 401, "it has expired, was closed, or is wrong")
+        other = tokens.new_token(Kind.ENROLMENT, secret.public)
+        assert refused(await site.enrols(other), 401, "is wrong")
+        assert sorted(await site.machines()) == [N1, N2]
+
+    run(story)
+
+
+def test_the_default_group_has_its_own_machines():
+    async def story(_loop):
+        site = Site()
+        secret = await site.open("")
+        assert await site.enrols(secret, group="") == SUCCESS
+        assert refused(await site.enrols(secret), 403, "one of another group")
+
+    run(story)
+
+
+def test_a_secret_enrols_as_many_machines_as_it_may_also_at_once():
+    async def story(_loop):
+        site = Site()
+        secret = await site.open(most=5)
+        ids = [f"{number:032x}" for number in range(20)]
+        servers = (site.enrolment, site.other)
+        answers = await asyncio.gather(
+            *(site.enrols(secret, one, enrolment=servers[number % 2]) for number, one in enumerate(ids))
+        )
+        assert sorted(answer.status for answer in answers) == [200] * 5 + [403] * 15
+        assert len(await site.machines()) == 5
+        assert refused(await site.enrols(secret, N1), 403, "has enrolled 5 machines, which is all that it may")
+        await site.tool.close_enrolments("web")
+        assert (await site.store.list(keys.enrolled_key(""))).entries == ()
+
+    run(story)
+
+
+def test_a_secret_that_lost_its_lease_in_a_copy_of_etcd_enrols_none():
+    async def story(_loop):
+        site = Site()
+        secret = await site.open()
+        entry = (await site.store.get(keys.enrolments_prefix() + secret.public)).entry
+        assert entry
+        await site.store.swap(entry.key, entry.value, entry.version)
+        assert refused(await site.enrols(secret), 401, "it has expired")
+
+    run(story)
+
+
+def test_an_etcd_that_is_away_enrols_none_and_says_so():
+    async def story(_loop):
+        site = Site()
+        secret = await site.open()
+        site.network.away = True
+        assert refused(await site.enrols(secret), 503, "etcd does not answer")
+        site.network.away = False
+        assert await site.enrols(secret) == SUCCESS
+
+    run(story)
+
+
+def test_guesses_are_limited_and_lock_no_other_machine_of_their_origin_out():
+    async def story(_loop):
+        site = Site()
+        secret = await site.open()
+        for number in range(100):
+            answer = await site.enrols(tokens.new_token(Kind.ENROLMENT))
+            assert answer.status == (401 if number < WRONG_AT_ONCE else 429)
+        assert await site.enrols(secret) == SUCCESS
+
+    run(story)
+
+
+def body(**changed):
+    return {
+        "machine_id": N1,
+        "hostname": "n1",
+        "secret": tokens.new_token(Kind.ENROLMENT).text,
+        "token_sha256": "a" * 64,
+        **changed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "status", "says"),
+    [
+        ({"machine_id": "n1"}, 400, "32 hexadecimal digits"),
+        ({"machine_id": "1" * 31 + "\n"}, 400, "32 hexadecimal digits"),
+        ({"machine_id": "A" * 32}, 400, "32 hexadecimal digits"),
+        ({"machine_id": 5}, 400, "machine_id"),
+        ({"hostname": ["n1"]}, 400, "hostname"),
+        ({"secret": ""}, 401, "no enrolment secret"),
+        ({"secret": tokens.new_token(Kind.MACHINE).text}, 401, "no enrolment secret"),
+        ({"secret": None}, 400, "secret"),
+        ({"token_sha256": "a" * 63}, 400, "64 hexadecimal digits"),
+        ({"token_sha256": "é" * 64}, 400, "64 hexadecimal digits"),
+    ],
+)
+def test_a_body_of_another_shape_is_refused_without_its_secrets(changed, status, says):
+    sent = body(**changed)
+    answer: Any = parse("web", json.dumps(sent).encode())
+    assert refused(answer, status, says)
+    assert not sent["secret"] or sent["secret"] not in answer.refusal.sentence
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b"[" * 60_000, b'{"machine_id": 1, "machine_id": 1}'])
+def test_what_is_no_object_is_refused(raw):
+    answer: Any = parse("web", raw)
+    assert answer.status == 400
+
+
+def test_a_body_is_read_and_a_host_name_made_safe():
+    asked = parse("prod/db", json.dumps(body(hostname="<b>n1\n\x1b[31m</b>" + "x" * 1000)).encode())
+    assert not isinstance(asked, Answer)
+    assert (asked.group, asked.machine) == ("prod/db", N1)
+    assert asked.hostname.isprintable()
+    assert len(asked.hostname) < 300
+    assert asked.secret.text not in repr(asked)

@@ -1,0 +1,119 @@
+"""What machines without etcd show of themselves, through servers, on one store in memory."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from locksmith.agent.fleet_server import FleetServerSettings
+from locksmith.errors import StoreRefusedError
+from locksmith.host.server_client import ServerClient
+from locksmith.host.server_store import ServerStore
+from locksmith.lock.membership import Membership
+from locksmith.lock.presence import Presence
+from locksmith.lock.records import keys, node
+from locksmith.lock.records.node import TTL, Node
+from locksmith.store.memory import MemoryStore
+from locksmith.store.protocol import NoObserver
+from tests.builders.machine_desks import G, play
+from tests.harness.fault_script import StepwiseStore
+
+STORES = [MemoryStore, StepwiseStore]
+
+
+def shown(servers, machine: str, **changes) -> Node:
+    return replace(Node(machine, machine, "boot-1", G, "server", "idle", servers.now(), hardware=machine), **changes)
+
+
+def presence(servers, machine: str, *desks) -> Presence:
+    doors = {door.url: door for door in servers.doors(machine, *desks)}
+    client = ServerClient(FleetServerSettings(urls=tuple(doors)), G, NoObserver(), doors.__getitem__)
+    return Presence(ServerStore(client), G, machine)
+
+
+async def state(servers, machine: str) -> str:
+    found = await stands(servers, machine)
+    return found.state if found else ""
+
+
+async def stands(servers, machine: str) -> Node | None:
+    key = keys.node_key(G, machine)
+    entry = (await servers.store().get(key)).entry
+    return node.decode(entry.value, key, machine) if entry else None
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_machine_shows_itself_stays_and_leaves(store, tmp_path):
+    async def story(servers):
+        one = presence(servers, "a", servers.desk(), servers.desk())
+        await one.show(shown(servers, "a"))
+        for _ in range(8):
+            await asyncio.sleep(TTL / 2)
+            await one.show(shown(servers, "a", since=servers.now()))
+        assert await state(servers, "a") == "idle"
+        await one.confirm(shown(servers, "a", state="rebooting"), 600)
+        assert await state(servers, "a") == "rebooting"
+        await one.leave()
+        assert await stands(servers, "a") is None
+        await one.show(shown(servers, "a"))
+        await asyncio.sleep(2 * TTL)
+        assert await stands(servers, "a") is None
+
+    play(story, tmp_path, store)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_two_machines_of_one_id_find_each_other_through_servers(store, tmp_path):
+    async def story(servers):
+        one, other = (presence(servers, "a", servers.desk()) for _ in range(2))
+        await one.show(shown(servers, "a", hardware="x"))
+        await other.show(shown(servers, "a", hardware="y", boot_id="boot-2"))
+        assert other.clone
+        await asyncio.sleep(TTL / 2)
+        await one.show(shown(servers, "a", hardware="x", state="waiting"))
+        assert one.clone
+
+    play(story, tmp_path, store)
+
+
+class NoGroup:
+    def read(self):
+        return "another"
+
+    def write(self, group):
+        pass
+
+
+def test_a_group_remembers_its_machines_and_servers_notice_those_that_are_gone(tmp_path):
+    async def story(servers):
+        desk = servers.desk()
+        parts = {name: presence(servers, name, desk) for name in ("a", "b")}
+        for name, part in parts.items():
+            await part.show(shown(servers, name))
+            await Membership(part._store, G, name, part, NoGroup(), clock=servers.now).follow()
+        assert [key for key in servers.keys if key.startswith("members/")] == ["members/a", "members/b"]
+        for _ in range(4):
+            await asyncio.sleep(TTL / 2)
+            await parts["a"].show(shown(servers, "a", since=servers.now()))
+        assert [key for key in servers.keys if not key.startswith("nodes/")] == ["absent/b", "members/a"]
+
+    play(story, tmp_path)
+
+
+def test_what_no_machine_may_do_is_refused_by_its_own_store_or_by_the_server(tmp_path):
+    async def story(servers):
+        store = presence(servers, "a", servers.desk())._store
+        for act in (
+            store.list("x/"),
+            store.folders("x/"),
+            store.lend(9),
+            store.get(keys.semaphore_key("another")),
+            store.create(keys.node_key(G, "b"), b"{}", ttl=9),
+            store.create(keys.semaphore_key(G), b"{}", ttl=9),
+            store.delete(keys.freeze_key(G), 1),
+        ):
+            with pytest.raises(StoreRefusedError):
+                await act
+        assert servers.keys == []
+
+    play(story, tmp_path)

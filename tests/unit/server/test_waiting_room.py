@@ -1,0 +1,222 @@
+"""Machines that wait behind others at servers: no call of theirs reaches the store, and none loses its place."""
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from locksmith.errors import LocksmithError
+from locksmith.lock import machine_wire as wire
+from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.records import keys, waiter
+from locksmith.lock.records.claim import COMMITTED
+from locksmith.server import shared_places, shared_reads
+from locksmith.server.hub import Hub
+from locksmith.store.protocol import Position
+from tests.builders.claims import claim
+from tests.builders.machine_desks import G, play
+
+AGES = 300
+"""Seconds: many times as long as any lease."""
+
+
+class Counted:
+    """A network that counts what is asked; it can be cut."""
+
+    def __init__(self):
+        self.calls = Counter()
+        self.cut = False
+
+    async def carry(self, call):
+        await asyncio.sleep(0.001)
+        if self.cut:
+            raise LocksmithError("the network is cut")
+        self.calls[call.name] += 1
+        return call.apply()
+
+
+@contextlib.asynccontextmanager
+async def served(servers, network=None):
+    """A server with its mirrors."""
+    desk = servers.desk(network)
+    hub = Hub(desk.store, [G])
+    desk.wait_by(hub)
+    hub.start()
+    mirror = hub.mirrors.of(G)
+    while not mirror.freshness.current:
+        await mirror.changed(mirror.revision, 1)
+    try:
+        yield desk
+    finally:
+        await hub.close()
+
+
+class Machine:
+    """A daemon that waits for a slot, and keeps it until it is told."""
+
+    def __init__(self, servers, name, *desks):
+        self.claim = claim(name)
+        self.doors = servers.doors(name, *desks)
+        self.strategy = servers.strategy(name, *self.doors)
+        self.answer = None
+        self.running = asyncio.ensure_future(self.ask())
+
+    async def ask(self):
+        while True:
+            with contextlib.suppress(LocksmithError):
+                self.answer = await self.strategy.request(self.claim)
+            if isinstance(self.answer, Granted):
+                return
+            await self.strategy.changed(30)
+
+    async def reboot(self):
+        """Give the slot back."""
+        await self.strategy.commit(self.claim)
+        await self.strategy.complete(replace(self.claim, state=COMMITTED, commits=1))
+
+    def vanish(self):
+        self.running.cancel()
+
+
+async def waiting_machines(servers, number, *desks):
+    machines = []
+    for index in range(number):
+        machines.append(Machine(servers, f"m{index:02}", *desks))
+        await asyncio.sleep(1)
+    return machines
+
+
+def places_of(servers):
+    prefix = keys.waiters_prefix(G)
+    found = (servers.server._entries[key] for key in sorted(servers.server._entries) if key.startswith(prefix))
+    return [waiter.decode(entry.value, entry.key).holder for entry in found]
+
+
+async def asked_meanwhile(servers, number):
+    network = Counted()
+    async with served(servers, network) as desk:
+        machines = await waiting_machines(servers, number, desk)
+        await asyncio.sleep(AGES)
+        network.calls.clear()
+        asked = sum(len(machine.doors[0].calls) for machine in machines)
+        await asyncio.sleep(AGES)
+        asked = sum(len(machine.doors[0].calls) for machine in machines) - asked
+        for machine in machines:
+            machine.vanish()
+        return network.calls, asked
+
+
+def test_many_machines_ask_the_store_for_as_much_as_few(tmp_path):
+    (few, few_asked), (many, asked) = (
+        play(lambda servers, number=number: asked_meanwhile(servers, number), tmp_path / str(number))
+        for number in (8, 24)
+    )
+    assert asked > 2.5 * few_asked
+    assert many["read"] <= few["read"] + AGES / shared_reads.TOGETHER
+    del many["read"], few["read"]
+    assert many.total() <= few.total() + 5
+
+
+def test_each_gets_its_slot_in_its_turn(tmp_path):
+    async def story(servers):
+        async with served(servers) as one, served(servers) as other:
+            machines = []
+            for index in range(12):
+                desks = (one, other) if index % 2 else (other, one)
+                machines.append(Machine(servers, f"m{index:02}", *desks))
+                await asyncio.sleep(1)
+            await asyncio.sleep(AGES)
+            for machine in machines:
+                began = servers.loop.time()
+                await asyncio.wait_for(machine.running, 60)
+                assert servers.loop.time() - began < 2
+                assert await servers.holders() == (machine.claim.holder,)
+                await machine.reboot()
+            assert [key for key in servers.keys if not key.startswith("ended/")] == []
+
+    play(story, tmp_path)
+
+
+def test_who_waits_keeps_its_place_where_its_server_is_gone(tmp_path):
+    async def story(servers):
+        async with served(servers) as other:
+            async with served(servers) as one:
+                machines = await waiting_machines(servers, 12, one, other)
+                await asyncio.sleep(AGES)
+                before = places_of(servers)
+                assert len(before) == 11
+            for machine in machines:
+                machine.doors[0].down = True
+            await asyncio.sleep(AGES)
+            assert places_of(servers) == before
+            for machine in machines:
+                assert isinstance(machine.answer, Granted if machine is machines[0] else Denied)
+                machine.vanish()
+            await asyncio.sleep(AGES)
+            assert places_of(servers) == []
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize("way", ["vanishes", "leaves"])
+def test_one_that_goes_takes_no_other_place_with_it(way, tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 8, desk)
+            await asyncio.sleep(AGES)
+            gone = machines[5]
+            gone.vanish()
+            if way == "leaves":
+                await gone.strategy.abort(gone.claim, "its window closed")
+                await asyncio.sleep(1)
+            else:
+                await asyncio.sleep(shared_places.SILENT + 60)
+            left = [machine.claim.holder for machine in machines[1:] if machine is not gone]
+            assert places_of(servers) == left
+            await asyncio.sleep(AGES)
+            assert places_of(servers) == left
+            for machine in machines:
+                machine.vanish()
+
+    play(story, tmp_path)
+
+
+def test_a_slot_that_was_freed_at_once_wakes_as_many_as_are_free(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 12, desk)
+            await asyncio.sleep(AGES)
+            await servers.admin.set_max(6)
+            async with asyncio.timeout(5):
+                await asyncio.gather(*(machine.running for machine in machines[:6]))
+            assert len(await servers.holders()) == 6
+            for machine in machines:
+                machine.vanish()
+
+    play(story, tmp_path)
+
+
+def test_a_server_that_cannot_follow_the_store_answers_nothing_from_memory(tmp_path):
+    async def story(servers):
+        network = Counted()
+        async with served(servers, network) as desk, served(servers) as other:
+            machines = await waiting_machines(servers, 6, desk, other)
+            await asyncio.sleep(AGES)
+            network.cut = True
+            servers.server.drop_all()
+            await asyncio.sleep(100)
+            late = machines[5]
+            with pytest.raises(LocksmithError):
+                await desk.call(G, late.claim.holder, "request", _fields(late.claim))
+            assert isinstance(late.answer, Denied)
+            for machine in machines:
+                machine.vanish()
+
+    play(story, tmp_path)
+
+
+def _fields(one):
+    return json.loads(wire.encode_call(Position(0, ""), one))
