@@ -90,21 +90,4 @@ _RULES: Final = {"clients", "password-file"}
 """Those that say who the clients are, and may not be empty."""
 
 NETWORKS: Final[Kind[tuple[Network, ...]]] = Kind(_clients, lambda text: _clients(TEXTS.text(text)))
-_BINDING: Final = {"clients", "password-file", "certificates", "window-sets"}
-"""Those that let a client in, or let it reboot at times only."""
-
 GROUPS = Kind(_groups, _no_text)
-
-
-def refuse_fewer_rules(earlier: object, later: object) -> None:
-    """Refuse groups that replace those of an earlier file and leave a rule of theirs out. `ValueError`: which."""
-    if not isinstance(earlier, dict) or not isinstance(later, dict):
-        return
-    for name in sorted(earlier.keys() & later.keys()):
-        for key in sorted(_BINDING):
-            attribute, _ = _FIELDS[key]
-            if getattr(earlier[name], attribute) and not getattr(later[name], attribute):
-                raise ValueError(
-                    f"has the group {name} without {key}, which an earlier file sets for it. A group replaces the "
-                    f"earlier one as a whole: repeat {name}.{key} here, or take it out there"
-                )

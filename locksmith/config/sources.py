@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 from locksmith.config.folders import DROP_INS
 from locksmith.config.keys import FLAGS, KEYS, LENGTH, OLDER, RIVALS, SERVER_GROUPS, START, STRATEGY, TABLES, Key
 from locksmith.config.problems import EVERYTHING, Problems
-from locksmith.config.server_values import refuse_fewer_rules
+from locksmith.config.served_rules import refuse_fewer_rules
 from locksmith.config.values import type_name
 from locksmith.errors import HostError, UsageError
 from locksmith.host.layered import Layered
