@@ -72,8 +72,8 @@ def saying_so(config: "Config", paths: "Paths", flags: Mapping[str, object]) -> 
         if config.strategy == SERVER:
             raise StoreUnavailableError(
                 f"this machine has no etcd, as its strategy is {SERVER}: {server} acts on its group. "
-                "`locksmithctl why` says what it waits for. Run other commands where etcd can be reached, or name etcd with -endpoint and "
-                f"-group (tried here: {error})"
+                "`locksmithctl why` says what it waits for. Run other commands where etcd can be reached, or "
+                f"name etcd with -endpoint and -group (tried here: {error})"
             ) from None
         lacks = (
             f"{server} decides, and alone knows who has a slot"

@@ -185,8 +185,8 @@ class ServerClient:
             raise OtherClusterError(
                 server.http.says(
                     f"has etcd cluster {position.cluster}, and this machine has seen {clusters.own} so far: correct "
-                    "fleet-server.urls, or the server's etcd.endpoints; if the new cluster has taken the place of the other: "
-                    "inspect which machines are down, then run `locksmithctl resume --replaces "
+                    "fleet-server.urls, or the server's etcd.endpoints; if the new cluster has taken the place of "
+                    "the other: inspect which machines are down, then run `locksmithctl resume --replaces "
                     f"{clusters.own}` where etcd can be reached"
                 )
             ) from None

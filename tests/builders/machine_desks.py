@@ -19,6 +19,7 @@ from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records import keys
 from locksmith.server.machine_calls import answered, failed
 from locksmith.server.machine_desk import MachineDesk
@@ -29,6 +30,11 @@ from tests.sim.virtual_time import run
 
 G = "workers"
 START = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+
+
+def no_lock() -> QueuedLock:
+    """Give no lock: the strategy has none of its own."""
+    raise NotImplementedError
 
 
 class DeskDoor:
@@ -122,7 +128,7 @@ class Servers:
             return ServerStore(ServerClient(settings, G, observer, by_url.__getitem__))
 
         mark.clusters.successor = partial(successor.observe, connect, G, mark)
-        return Server(StrategyContext(G, lambda: None, fleet_server=settings, mark=lambda: mark), client)
+        return Server(StrategyContext(G, no_lock, fleet_server=settings, mark=lambda: mark), client)
 
     async def holders(self) -> tuple[str, ...]:
         return (await self.guarded.semaphore())[0].holders

@@ -59,10 +59,14 @@ class ServerSite(Site):
 
     def enrol(self, machine: str, file: Path, group: str = "") -> None:
         """Give a machine its token, as the server does."""
-        group = group or self.group
-        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(group, machine))
-        new = Credential(role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(group,))
-        file.write_text(f"{token.text}\n")
-        file.chmod(0o600)
+        key, record = new_token(group or self.group, machine, file)
+        self.lock.put(record, key)
 
-        self.lock.put(credential.encode(new), keys.machines_prefix() + token.public)
+
+def new_token(group: str, machine: str, file: Path) -> tuple[str, bytes]:
+    """Write a token for a machine into a file, and give what etcd is to have of it: a key and its value."""
+    token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(group, machine))
+    new = Credential(role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(group,))
+    file.write_text(f"{token.text}\n")
+    file.chmod(0o600)
+    return keys.machines_prefix() + token.public, credential.encode(new)

@@ -45,6 +45,7 @@ def test_a_slot_is_had_committed_and_released_through_any_server(store, tmp_path
         assert isinstance(await one.request(A), Granted)
         denied = await other.request(B)
         assert isinstance(denied, Denied)
+        assert denied.queued
         assert denied.queued.position == 1
         assert isinstance(await one.commit(A), Granted)
         done = replace(A, state=COMMITTED, commits=1)
