@@ -298,10 +298,9 @@ class Process:
 
     def _open(self, endpoints: tuple[str, ...] = ()) -> Store:
         if self.way is not None:
-            store = self.way.store(GROUP, self.seen)
-            return cast("Store", RememberingStore(store, self.seen, keys.semaphore_key(GROUP)))
-        store: Store = self.store(self)
-        names = self.parts.names
+            served = self.way.store(GROUP, self.seen)
+            return cast("Store", RememberingStore(served, self.seen, keys.semaphore_key(GROUP)))
+        store, names = self.store(self), self.parts.names
         if TARGET.endpoints[0] not in (endpoints or self.target.endpoints):
             store = cast("Store", _Misdirected(self.machine, store))
         return store if names is None else cast("Store", TranslatedStore(store, names))

@@ -30,7 +30,7 @@ def test_a_client_that_never_comes_back_halts_its_group_until_an_operator_looks(
     assert "acknowledges c" in text
 
 
-def test_the_slot_of_a_client_that_is_gone_is_free_after_its_time_whatever_the_clocks_say():
+def test_the_slot_of_a_client_that_is_gone_expires_whatever_the_clocks_say():
     """Two servers of which one may be a day off; nothing halts the group."""
     text = "\n".join(simulate(expiring(plan(1))).lines)
     assert ", which is lost" in text

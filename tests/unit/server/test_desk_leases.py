@@ -102,7 +102,7 @@ def test_a_steady_state_removes_a_place_that_has_lost_its_lease(store):
 
 
 @pytest.mark.parametrize("hours", [-24, 0, 24])
-def test_the_slot_of_a_lost_client_expires_in_its_time_whatever_the_clock_of_its_server_says(hours):
+def test_a_lost_clients_slot_expires_in_its_time_whatever_its_servers_clock_says(hours):
     """A server that is a day behind writes that the slot was taken a day ago."""
 
     async def story(fleet):

@@ -60,7 +60,7 @@ def test_a_call_that_reaches_two_servers_is_not_refused_because_one_was_faster(s
         play(lambda fleet, begin=begin, pace=pace: story(fleet, begin, pace), store)
 
 
-def test_a_place_that_another_server_prolongs_meanwhile_does_not_outlast_a_steady_state():
+def test_a_place_that_another_server_prolongs_does_not_outlast_a_steady_state():
     """Its lease is another by then, so that the end of the old one removes nothing."""
 
     async def story(fleet):
