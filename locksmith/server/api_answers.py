@@ -45,7 +45,7 @@ TIMELINE_SPAN: Final = timedelta(hours=24)
 LONGEST_TIMELINE: Final = timedelta(days=31)
 
 
-class NotFoundError(LocksmithError):
+class NotFoundError(Exception):
     """There is no such group or machine, or a name means several: one sentence."""
 
 

@@ -38,6 +38,7 @@ def series(text):
 
 
 async def test_the_figures_are_those_of_the_store():
+    began = time.time()
     async with api_site() as site:
         await site.orders().freeze(Order("alice", NOW, "the database moves"))
         await site.lock().report_failure(claim("n1"), "unhealthy", "nginx failed")
@@ -61,7 +62,7 @@ async def test_the_figures_are_those_of_the_store():
         "absent": 0,
         "reboot_needed": 2,
     }
-    assert abs(at - NOW.timestamp()) < 600
+    assert began - 1 <= at <= time.time() + 1
     by_state = {labels[1]: found[name, *labels] for name, *labels in found if name == "locksmith_group_machines"}
     assert [*by_state] == [*states.ALL, "other"]
     assert {state: number for state, number in by_state.items() if number} == {"rebooting": 1, "waiting": 1, "idle": 2}
@@ -171,7 +172,8 @@ async def test_while_etcd_is_away_the_age_of_the_figures_grows(monkeypatch):
         await site.again()
         after = await scraped(site, "")
         assert after == before
-        monkeypatch.setattr(time, "time", lambda: NOW.timestamp() + 1000)
+        later = before["locksmith_group_seen_timestamp_seconds", G] + 1000
+        monkeypatch.setattr(time, "time", lambda: later)
         old = await scraped(site, "")
     assert old["locksmith_group_max", G] != old["locksmith_group_max", G]
     assert old["locksmith_group_seen_timestamp_seconds", G] == before["locksmith_group_seen_timestamp_seconds", G]
