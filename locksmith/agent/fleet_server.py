@@ -1,4 +1,4 @@
-"""The settings of the strategy `server`, and its lock: a group, which any of several locksmith-servers acts on. Pure."""
+"""The settings of the strategy `server`, and its lock: a group, on which any of several servers acts. Pure."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -47,7 +47,8 @@ class Strategies:
         except StoreUnavailableError as error:
             if target.endpoints == self._configured.endpoints:
                 raise
+            where = ", ".join(target.endpoints) or "a locksmith-server"
             raise type(error)(
-                f"{error}; this machine's claim was made at {', '.join(target.endpoints)}, and the configuration names "
+                f"{error}; this machine's claim was made at {where}, and the configuration names "
                 "other endpoints now: if those are gone for good, run `locksmithctl forget-claim` on this machine"
             ) from None

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from locksmith.agent.fleet_server import SERVER
 from locksmith.errors import OtherClusterError, StoreUnavailableError, UsageError
 
 if TYPE_CHECKING:
@@ -68,6 +69,12 @@ def saying_so(config: "Config", paths: "Paths", flags: Mapping[str, object]) -> 
                 raise StoreUnavailableError(f"{error}; {config.unread}") from None
             raise
         server = asked_server(config, paths)
+        if config.strategy == SERVER:
+            raise StoreUnavailableError(
+                f"this machine has no etcd, as its strategy is {SERVER}: {server} acts on its group. "
+                "`locksmithctl why` says what it waits for. Run other commands where etcd can be reached, or "
+                f"name etcd with -endpoint and -group (tried here: {error})"
+            ) from None
         lacks = (
             f"{server} decides, and alone knows who has a slot"
             if server

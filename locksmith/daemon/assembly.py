@@ -92,7 +92,7 @@ def make_strategy(
         asking=lambda: asking(lambda api, endpoints: (api, tuple(endpoints)) == (target.api, target.endpoints)),
         fleet_lock=config.fleet_lock.at(target),
         fleet_server=config.fleet_server,
-        mark=lambda: mark if mark is not None and mark.is_of(target.api, target.endpoints) else _mark_of(config, paths),
+        mark=lambda: _mark_for(target, mark, config, paths),
     )
     return make(target.strategy, context)
 
@@ -100,7 +100,7 @@ def make_strategy(
 def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
     """Give the watermark of the configured store; another cluster counts after an operator's `resume`."""
     if config.strategy == SERVER:
-        return _mark_of(config, paths, meter)
+        return _mark_of_servers(config, paths, meter)
     mark = SeenRevision(paths, config.store.api, config.store.endpoints, meter=meter)
 
     def connect(observer: Observer) -> Store:
@@ -110,10 +110,22 @@ def make_mark(config: Config, paths: Paths, meter: Meter | None = None) -> SeenR
     return mark
 
 
-def _mark_of(config: Config, paths: Paths, meter: Meter | None = None) -> SeenRevision:
-    """Give the watermark of the store that the servers act on, under the strategy `server`."""
+def _mark_of_servers(config: Config, paths: Paths, meter: Meter | None = None, *, keeps: bool = True) -> SeenRevision:
+    """Give the watermark of the store that the servers act on; if another strategy is configured, it is not kept."""
     target = fleet_server.target(config.group)
-    return SeenRevision(paths, target.api, target.endpoints, meter=meter)
+    mark = SeenRevision(paths, target.api, target.endpoints, meter=meter, keeps=keeps)
+
+    def connect(observer: Observer) -> Store:
+        return ServerStore(ServerClient(config.fleet_server, config.group, observer))
+
+    mark.clusters.successor = partial(successor.observe, connect, config.group, mark)
+    return mark
+
+
+def _mark_for(target: Target, mark: SeenRevision | None, config: Config, paths: Paths) -> SeenRevision:
+    if mark is not None and mark.is_of(target.api, target.endpoints):
+        return mark
+    return _mark_of_servers(config, paths, keeps=config.strategy == SERVER)
 
 
 def open_group_store(config: Config, meter: Meter | None, mark: SeenRevision | None, key: str = "") -> Store:

@@ -25,7 +25,7 @@ from locksmith.host.http_server import SUCCESS, HttpAnswer, HttpServer
 from locksmith.host.secret_file import FollowedSecret
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.records.claim import Claim
-from locksmith.store.cluster import ForeignError
+from locksmith.store.cluster import SUCCESSOR_AFTER, ForeignError
 from locksmith.store.link import Request
 from locksmith.store.protocol import Observer, Position
 from locksmith.store.tls import Tls, TlsNames
@@ -160,7 +160,7 @@ class ServerClient:
                 position = wire.decode_position({"store": where})
             except BadJsonError as error:
                 raise OutcomeUnknownError(server.http.says(f"answers what it must not: {error}")) from None
-            self._compare(server, position)
+            await self._compare(server, position)
             if position.revision > 0:
                 self._observer.answered(position, known)
         if "kind" in said:
@@ -168,7 +168,7 @@ class ServerClient:
         server.not_before, server.pause = float("-inf"), FIRST_PAUSE
         return said
 
-    def _compare(self, server: _Server, position: Position) -> None:
+    async def _compare(self, server: _Server, position: Position) -> None:
         """`OtherClusterError`: the server's store is not the one that this machine has seen so far."""
         clusters = self._observer.clusters
         if not position.cluster or clusters is None:
@@ -177,10 +177,17 @@ class ServerClient:
             clusters.heard(server.http.url, position.cluster)
         except ForeignError:
             self._put_off(server)
+            now = asyncio.get_running_loop().time()
+            if clusters.successor is not None and now - clusters.succeeded > SUCCESSOR_AFTER:
+                clusters.succeeded = now
+                with suppress(LocksmithError):  # if an operator has said so, the next call finds it
+                    await clusters.successor()
             raise OtherClusterError(
                 server.http.says(
                     f"has etcd cluster {position.cluster}, and this machine has seen {clusters.own} so far: correct "
-                    "fleet-server.urls, or the server's etcd.endpoints"
+                    "fleet-server.urls, or the server's etcd.endpoints; if the new cluster has taken the place of "
+                    "the other: inspect which machines are down, then run `locksmithctl resume --replaces "
+                    f"{clusters.own}` where etcd can be reached"
                 )
             ) from None
 

@@ -112,8 +112,9 @@ def failed(error: LocksmithError) -> tuple[int, Mapping[str, Any]]:
 async def _until_either(asked: "asyncio.Future[Mapping[str, Any]]", request: Request) -> None:
     """Wait for an answer, or for the end of the connection: then no machine waits any more."""
     gone = asyncio.ensure_future(_gone(request))
+    both: list[asyncio.Future[Any]] = [asked, gone]
     try:
-        await asyncio.wait([asked, gone], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()
         if not asked.done():

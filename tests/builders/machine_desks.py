@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from locksmith.agent.fleet_server import API, FleetServerSettings
@@ -13,9 +14,12 @@ from locksmith.errors import LocksmithError, OutcomeUnknownError, StoreUnavailab
 from locksmith.host.http_server import HttpAnswer
 from locksmith.host.paths import Paths
 from locksmith.host.server_client import ServerClient
+from locksmith.host.server_store import ServerStore
 from locksmith.host.watermark import SeenRevision
+from locksmith.lock import successor
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records import keys
 from locksmith.server.machine_calls import answered, failed
 from locksmith.server.machine_desk import MachineDesk
@@ -26,6 +30,11 @@ from tests.sim.virtual_time import run
 
 G = "workers"
 START = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
+
+
+def no_lock() -> QueuedLock:
+    """Give no lock: the strategy has none of its own."""
+    raise NotImplementedError
 
 
 class DeskDoor:
@@ -114,7 +123,12 @@ class Servers:
         settings = FleetServerSettings(urls=tuple(door.url for door in doors))
         mark, by_url = self.mark(machine), {door.url: door for door in doors}
         client = ServerClient(settings, G, mark, by_url.__getitem__)
-        return Server(StrategyContext(G, lambda: None, fleet_server=settings, mark=lambda: mark), client)
+
+        def connect(observer):
+            return ServerStore(ServerClient(settings, G, observer, by_url.__getitem__))
+
+        mark.clusters.successor = partial(successor.observe, connect, G, mark)
+        return Server(StrategyContext(G, no_lock, fleet_server=settings, mark=lambda: mark), client)
 
     async def holders(self) -> tuple[str, ...]:
         return (await self.guarded.semaphore())[0].holders

@@ -7,8 +7,11 @@ from typing import Any
 
 from locksmith.lock.records import credential, keys
 from locksmith.lock.records.credential import MACHINE, Credential
+from locksmith.lock.window_sets import WindowStore
+from locksmith.store.connect import open_store
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind
+from locksmith.window.window_set import WindowSet
 from tests.contract.daemons import Site
 from tests.harness.etcd import Etcd
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
@@ -29,8 +32,8 @@ class ServerSite(Site):
 
     def node(self, name: str = "n1", *, running: bool = True, **changes: Any) -> Node:
         """Give an enrolled node, which must hold the lock to go down."""
-        folder = self.folder / f"{name}.token"
-        table = {"urls": self.urls, "token-file": str(folder)} | changes.pop("fleet_server", {})
+        file = self.folder / f"{name}.token"
+        table = {"urls": self.urls, "token-file": str(file)}
         node = super().node(name, running=running, **{"strategy": "server", "fleet-server": table, **changes})
 
         def look(event: str) -> None:
@@ -38,15 +41,32 @@ class ServerSite(Site):
                 assert node.machine_id in self.lock.holders, "it goes down without holding the lock"
 
         node._on_event = look
-        self.enrol(node.machine_id, folder)
+        self.enrol(node.machine_id, file)
         return node
+
+    def changes(self, node: Node) -> dict[str, Any]:
+        """Give what the configuration of a node has in addition to that of each site."""
+        token = str(self.folder / f"{node.name}.token")
+        return {"strategy": "server", "fleet-server": {"urls": self.urls, "token-file": token}}
+
+    async def open_window(self, name: str, windows: Sequence[str]) -> None:
+        """Write a set of windows into etcd."""
+        store = open_store(self.etcd.settings())
+        try:
+            await WindowStore(store).write(name, WindowSet.parse(windows, []))
+        finally:
+            await store.close()
 
     def enrol(self, machine: str, file: Path, group: str = "") -> None:
         """Give a machine its token, as the server does."""
-        group = group or self.group
-        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(group, machine))
-        new = Credential(role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(group,))
-        file.write_text(f"{token.text}\n")
-        file.chmod(0o600)
+        key, record = new_token(group or self.group, machine, file)
+        self.lock.put(record, key)
 
-        self.lock.put(credential.encode(new), keys.machines_prefix() + token.public)
+
+def new_token(group: str, machine: str, file: Path) -> tuple[str, bytes]:
+    """Write a token for a machine into a file, and give what etcd is to have of it: a key and its value."""
+    token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(group, machine))
+    new = Credential(role=MACHINE, holder=machine, digest=token.digest, since=datetime.now(UTC), groups=(group,))
+    file.write_text(f"{token.text}\n")
+    file.chmod(0o600)
+    return keys.machines_prefix() + token.public, credential.encode(new)

@@ -1,4 +1,4 @@
-"""One semaphore for all: clients of FleetLock (a double of Zincati), daemons with etcd-lock, and a legacy node."""
+"""One semaphore for all: FleetLock's clients (a double of Zincati), daemons with and without etcd, a legacy node."""
 
 import asyncio
 import itertools
@@ -15,6 +15,7 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.records.keys import semaphore_key
 from locksmith.store.connect import open_store
+from tests.contract.server_sites import new_token
 from tests.harness.balancer import balancing
 from tests.harness.fleetlock_double import Double, serving
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
@@ -24,7 +25,7 @@ from tests.harness.waiting import until
 from tests.harness.zincati import Zincati, client_id
 
 PERIOD = 0.4
-LIMIT = 60.0
+LIMIT = 150.0
 OFF = 0.15
 """Seconds that a machine is down."""
 
@@ -75,8 +76,8 @@ class Yard:
 
         return reboot
 
-    def node(self, name: str, folder) -> Node:
-        """A daemon with etcd-lock."""
+    def node(self, name: str, folder, strategy: str = "etcd-lock", **more: Any) -> Node:
+        """A daemon: by default with etcd-lock."""
 
         def look(event: str) -> None:
             if event == "down":
@@ -85,10 +86,24 @@ class Yard:
                 self.down.discard(node.machine_id)
 
         tables: dict[str, Any] = {"etcd": self.table, "metrics": {"enabled": False}, "reboot": {"max-per-day": 20}}
-        lines = ['strategy = "etcd-lock"', f'group = "{self.group}"']
+        tables |= more
+        lines = [f'strategy = "{strategy}"', f'group = "{self.group}"']
         for table, values in tables.items():
             lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
         node = Node(name, folder, "\n".join(lines), reboot_time=lambda: OFF, on_event=look)
+        return node
+
+    async def node_without_etcd(self, name: str, folder, urls) -> Node:
+        """A daemon with the strategy server, enrolled: its etcd leads nowhere."""
+        file = folder / f"{name}.token"
+        table = {"urls": list(urls), "token-file": str(file)}
+        nowhere = {"endpoints": ["http://127.0.0.1:1"]}
+        node = self.node(name, folder, "server", **{"fleet-server": table, "etcd": nowhere})
+        store = open_store(self.etcd.settings(api=2))
+        try:
+            await store.create(*new_token(self.group, node.machine_id, file))
+        finally:
+            await store.close()
         return node
 
     def zincati(self, url: str, number: int) -> Zincati:
@@ -118,7 +133,7 @@ async def all_rebooted(others, lives, times: int) -> None:
             life.result()
 
 
-def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_path):
+def test_zincati_daemons_with_and_without_etcd_and_a_legacy_node_share_one(wheel_etcd, tmp_path):
     """Each reboots with one slot, and again with two, while one of two servers after the other is killed.
 
     Never are more down than there are slots, nor one without its slot.
@@ -129,7 +144,12 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
     async def story(url: str, servers) -> None:
         async with asyncio.timeout(LIMIT), AsyncExitStack() as stack:
             await yard.set_slots(1)
-            node = await stack.enter_async_context(yard.node("n1", tmp_path))
+            nodes = [
+                yard.node("n1", tmp_path),
+                await yard.node_without_etcd("n2", tmp_path, [one.url for one in servers]),
+            ]
+            for node in nodes:
+                await stack.enter_async_context(node)
             others: list[Zincati | LegacyNode] = [*(yard.zincati(url, number) for number in range(3)), yard.legacy()]
             lives = [asyncio.ensure_future(other.run()) for other in others]
             stack.callback(lambda: [life.cancel() for life in lives])
@@ -138,11 +158,13 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
                 if times == 2:
                     killing = asyncio.ensure_future(kill_in_turn(servers, killed))
                     stack.callback(killing.cancel)
-                node.need_reboot(f"4081.{times}.0")
+                for node in nodes:
+                    node.need_reboot(f"4081.{times}.0")
                 for other in others:
                     other.need_reboot()
                 await all_rebooted(others, lives, times)
-                await node.rebooted(times, limit=LIMIT)
+                for node in nodes:
+                    await node.rebooted(times, limit=LIMIT)
             await until(lambda: yard.holders == [], "each slot is released", LIMIT)
 
     with ExitStack() as stack:
@@ -150,7 +172,7 @@ def test_zincati_a_daemon_and_a_legacy_node_share_a_semaphore(wheel_etcd, tmp_pa
         servers = [FleetLockServer(wheel_etcd, groups, tables=tables) for _ in range(2)]
         urls = [stack.enter_context(server).url for server in servers]
         asyncio.run(story(stack.enter_context(balancing(urls)), servers))
-    assert len(yard.order) == 10
+    assert len(yard.order) == 12
     assert killed
 
 

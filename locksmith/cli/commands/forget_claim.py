@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import click
 
+from locksmith.agent.fleet_server import SERVER
 from locksmith.agent.journal import Hooks, JournalEntry, Phase, target_of
 from locksmith.agent.strategy import AsksServer, asks_server
 from locksmith.cli.go_flags import GoCommand, GoOption
@@ -90,6 +91,8 @@ async def _ask_store(session: Session, entry: JournalEntry) -> str:
 
     `LockError`: it has one, which locksmithd can release.
     """
+    if entry.strategy == SERVER:
+        return "no server can be asked, as the configuration has none: see [fleet-server]"
     settings = replace(session.config.store, api=entry.api, endpoints=entry.endpoints)
     here = Whereabouts()
     store = open_store(settings, observer=here)
@@ -112,7 +115,8 @@ async def _ask_store(session: Session, entry: JournalEntry) -> str:
 
 def _unlock(entry: JournalEntry) -> str:
     group = f" -group={quoted(entry.group)}" if entry.group else ""
-    flags = f"-endpoint={quoted(','.join(entry.endpoints))}{' -etcd-api=2' if entry.api == V2 else ''}{group}"
+    at = f" -endpoint={quoted(','.join(entry.endpoints))}" if entry.endpoints else ""
+    flags = f"{at}{' -etcd-api=2' if entry.api == V2 else ''}{group}".strip()
     return f"locksmithctl {flags} unlock {quoted(entry.claim.holder)}"
 
 
@@ -120,7 +124,8 @@ def _words(entry: JournalEntry, problem: str, server: str) -> list[str]:
     """Say what the claim is, and what is not done for it any more."""
     claim, cluster = entry.claim, f" (etcd cluster {entry.cluster})" if entry.cluster else ""
     reason = f" ({claim.reason})" if claim.reason else ""
-    where = server or f"{', '.join(entry.endpoints)}{cluster}, for {group_name(entry.group)}"
+    at = ", ".join(entry.endpoints) or "a locksmith-server"
+    where = server or f"{at}{cluster}, for {group_name(entry.group)}"
     lines = [f"This machine's claim of {records.moment(claim.since)}{reason} was made at {where}."]
     if server:
         lines += [

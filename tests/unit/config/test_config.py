@@ -469,7 +469,7 @@ FILE = "/etc/locksmith/locksmith.toml"
         ("[window]\nqqq = 1", "window.qqq is not a key of the configuration: known are window.start, window.length"),
         (
             "qqq = 1",
-            "known are strategy, group, dry-run, adopt, debug, window-sets, [alerts], [etcd], [fleet-lock], [fleet-ser",
+            "known are strategy, group, dry-run, adopt, debug, window-sets, [alerts], [etcd], [fleet-lock], ",
         ),
         ("'etcd.api' = 3", '"etcd.api" is not a key of the configuration'),
         ("etcd = 3", f"{FILE}: etcd must be a table, not a whole number"),

@@ -45,6 +45,7 @@ def test_a_slot_is_had_committed_and_released_through_any_server(store, tmp_path
         assert isinstance(await one.request(A), Granted)
         denied = await other.request(B)
         assert isinstance(denied, Denied)
+        assert denied.queued
         assert denied.queued.position == 1
         assert isinstance(await one.commit(A), Granted)
         done = replace(A, state=COMMITTED, commits=1)
@@ -361,5 +362,24 @@ def test_a_call_that_cannot_be_read_is_refused_with_its_fault(changes, said, tmp
         with pytest.raises(BadJsonError, match=re.escape(said)):
             await servers.desk().call(G, "a", wire.REQUEST, body)
         assert servers.server.revision == 0 or servers.keys == []
+
+    play(story, tmp_path)
+
+
+def test_another_cluster_counts_after_a_resume_that_says_so(tmp_path):
+    async def story(servers):
+        strategy = servers.strategy("a", *servers.doors("a", servers.desk()))
+        assert isinstance(await strategy.request(A), Granted)
+        await strategy.abort(A, "x")
+        new = Servers(servers.loop, tmp_path)
+        new.server.cluster = "beef"
+        strategy = new.strategy("a", *new.doors("a", new.desk()))
+        with pytest.raises(OtherClusterError, match="resume --replaces cafe"):
+            await strategy.request(B_OF_A)
+        await new.orders.resume(Order("alice", new.now(), cluster="beef", replaces=("cafe",)))
+        await asyncio.sleep(6)
+        with pytest.raises(OtherClusterError):
+            await strategy.request(B_OF_A)
+        assert isinstance(await strategy.request(B_OF_A), Granted)
 
     play(story, tmp_path)

@@ -31,6 +31,11 @@ def presence(servers, machine: str, *desks) -> Presence:
     return Presence(ServerStore(client), G, machine)
 
 
+async def state(servers, machine: str) -> str:
+    found = await stands(servers, machine)
+    return found.state if found else ""
+
+
 async def stands(servers, machine: str) -> Node | None:
     key = keys.node_key(G, machine)
     entry = (await servers.store().get(key)).entry
@@ -45,9 +50,9 @@ def test_a_machine_shows_itself_stays_and_leaves(store, tmp_path):
         for _ in range(8):
             await asyncio.sleep(TTL / 2)
             await one.show(shown(servers, "a", since=servers.now()))
-        assert (await stands(servers, "a")).state == "idle"
+        assert await state(servers, "a") == "idle"
         await one.confirm(shown(servers, "a", state="rebooting"), 600)
-        assert (await stands(servers, "a")).state == "rebooting"
+        assert await state(servers, "a") == "rebooting"
         await one.leave()
         assert await stands(servers, "a") is None
         await one.show(shown(servers, "a"))
