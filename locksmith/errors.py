@@ -40,6 +40,8 @@ LocksmithError                                     the command line prints the s
 │   ├── EndedError (lock.ended)                    not done: the machine has ended this claim; the call came late
 │   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again
 │   ├── ChangedClaimError (lock.errors)            not done: the slot is held for something else than was shown
+│   ├── ChangedOrderError (lock.errors)            refused: the order that stands there is not what was shown
+│   ├── StalePageError (server.web.plans)          refused: what stands there is not what the page has shown
 │   ├── MidRebootError (lock.errors)               not done: the machine is present, and not through its reboot
 │   ├── NotManualError (lock.errors)               not done: the slot is held for something else than a manual lock
 │   ├── OlderJournalError                          not done: the store knows more of this reboot than the reboot journal
@@ -48,6 +50,8 @@ LocksmithError                                     the command line prints the s
 │   ├── NotHeldError (lock.records.semaphore)      not done: the holder has no slot
 │   └── BlockedError (cli.reboot.preparation)      refused: a gate blocks now, and may allow the reboot later
 ├── TooManyCallsError (server.turns)               refused: too many calls of one client are under way
+├── DeliveryError (server.delivery)                may be done: a target has not taken a message, as far as is known
+├── MissingLibraryError (server.delivery)          not done: apprise is not installed, or is too old
 ├── HostError                                      this machine (D-Bus, logind, files) did not do what was asked
 │   ├── RebootRefusedError                         refused: the machine does not go down
 │   ├── RebootUnknownError                         may be done: the machine may go down

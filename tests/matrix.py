@@ -45,7 +45,7 @@ OF_HOST = (etcd.DEBIAN, etcd.DEBIAN.with_name("etcdctl"))
 DEBIAN_TOOLS = (
     *("python3-freezegun", "python3-hypothesis", "python3-jsonschema", "python3-openapi-spec-validator", "python3-pil"),
     *("python3-pytest", "python3-rich"),
-    *("python3-jinja2", "python3-starlette", "python3-uvicorn"),
+    *("apprise", "python3-jinja2", "python3-starlette", "python3-uvicorn"),
 )
 UNIT = ("tests/unit", "tests/junk/test_bodies.py")
 PURE = ("agent", "config", "fleet", "lock", "util", "window")

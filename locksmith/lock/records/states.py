@@ -31,6 +31,7 @@ REASONS = (
         "queue",
         "slot",
         "server",
+        "ended",
         "clone",
         "other_claim",
         "orphaned",

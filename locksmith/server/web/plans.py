@@ -129,7 +129,7 @@ class Planner:
         warnings = [f"It is frozen already {was_words(stands)}. That is replaced."] if stands is not None else []
         warnings += _sentences(too_late_words(_committed(view)))
         if legacy := [holder for holder in view.semaphore.holders if view.claims.get(holder) is None]:
-            command = naming_group("`locksmithctl freeze --legacy --reason=WHY`", self.group)
+            command = naming_group("`locksmithctl freeze --legacy --reason=maintenance`", self.group)
             warnings.append(f"{legacy_words(legacy, command)}.")
         effects = [
             f"No machine of {group_name(self.group)} begins a reboot until the group is thawed, or the time is over.",

@@ -24,6 +24,7 @@ from locksmith.lock.records import states
 from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
 from locksmith.lock.records.states import ERRORS, REASONS
 from locksmith.server.figures import NO_FIGURES, OUTCOMES, Figures
+from locksmith.server.notify import NoticeCounts
 from locksmith.store.observed import KINDS, RESULTS
 from locksmith_strategies.fleet_lock import SERVER
 
@@ -71,6 +72,7 @@ def test_the_list_is_what_is_served():
 
 def test_the_list_of_the_server_is_what_it_serves():
     families = list(Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect())
+    families[-1:-1] = NoticeCounts(["ops"]).collect()
     found = []
     for family in families:
         [sample, *_] = family.samples
@@ -138,9 +140,8 @@ def test_the_alerts_and_examples_ask_for_what_is_served():
     assert asked <= names | recorded
     results = [word for example in examples for match in re.findall(r'=~"(.*)"', example) for word in match.split("|")]
     assert set(results) <= {*RESULTS}
-    [sick, failure] = [expression for expression in expressions if "=~" in expression]
-    assert set(re.findall(r'=~"(.*)"', sick)[0].split("|")) == {*states.SICK}
-    assert set(re.findall(r'=~"(.*)"', failure)[0].split("|")) == {*ERRORS}
+    [sick, shared, failure] = [set(words.split("|")) for words in re.findall(r'=~"(.*?)"', "\n".join(expressions))]
+    assert (sick, shared, failure) == ({*states.SICK}, {"etcd-lock", "server"}, {*ERRORS})
 
 
 @pytest.mark.slow
