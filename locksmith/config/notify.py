@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from locksmith.config import keys
 from locksmith.config.credentials import VARIABLE
@@ -74,7 +74,12 @@ def cautions_of_notify(settings: Settings, notify: NotifySettings) -> tuple[str,
     for target in notify.targets.values():
         with suppress(OSError):  # a file that cannot be read is another error
             found += [readable_by_others(target.url_file)] if target.url_file else []
-    for key in (keys.NOTIFY_NO_REBOOT_AFTER, keys.NOTIFY_REPEAT_AFTER, keys.NOTIFY_TEMPLATES):
+    only_with_targets: tuple[keys.Key[Any], ...] = (
+        keys.NOTIFY_NO_REBOOT_AFTER,
+        keys.NOTIFY_REPEAT_AFTER,
+        keys.NOTIFY_TEMPLATES,
+    )
+    for key in only_with_targets:
         setting = settings.of(key)
         if setting is not None and not notify.targets:
             found.append(f"{setting.origin}: {key.name} has no use without a target: write [notify.targets.NAME]")

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import uuid
+from typing import Any
 
 import pytest
 
@@ -88,8 +89,8 @@ async def test_it_has_what_etcd_has(etcd, group, monkeypatch):
         made = await writer.create(at + "semaphore", b"{}", ttl=60)
         gone = await writer.get(at + "nodes/003")
         again = await writer.get(at + "nodes/007")
-        await writer.delete(gone.entry.key, gone.version)
-        also = [Delete(again.entry.key, again.version), Put(at + "freeze", b"\xff", 0)]
+        await writer.delete(at + "nodes/003", gone.version)
+        also: list[Delete | Put] = [Delete(at + "nodes/007", again.version), Put(at + "freeze", b"\xff", 0)]
         await writer.swap(at + "semaphore", b"{1}", made.version, also)
         await writer.create(f"{keys.group_prefix('other')}{group}", b"not ours")
         await same(store, mirrors, group)
@@ -101,7 +102,8 @@ async def test_it_has_what_etcd_has(etcd, group, monkeypatch):
 
 async def test_more_than_one_message_may_hold_comes_in_order(etcd, group):
     """Of a watch that is opened late, etcd sends what it missed in fragments."""
-    at, many, heard = keys.group_prefix(group), 12, []
+    at, many = keys.group_prefix(group), 12
+    heard: list[Any] = []
     store = Etcd3Store(etcd.settings())
     before = (await store.get(at + "n/00")).revision
     for number in range(many):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_it_answers_as_the_store_does():
             seen = mirrors.store(G)
             last = await store.create(AT + "nodes/c", b"later", ttl=50)
             gone = await store.get(AT + "nodes/b")
-            await store.delete(gone.entry.key, gone.version)
+            await store.delete(AT + "nodes/b", gone.version)
             await caught_up(mirrors.of(G), last.version + 1)
             for prefix in (AT, AT + "nodes/", AT + "waiters/", keys.windows_prefix()):
                 assert (await seen.list(prefix)).entries == (await store.list(prefix)).entries
@@ -205,7 +206,7 @@ class Unfed:
 
 def test_a_store_that_tells_no_changes_is_asked_itself():
     async def story(loop):
-        store = Unfed()
+        store: Any = Unfed()
         mirrors = GroupMirrors(store, [G])
         mirrors.start()
         assert mirrors.store(G) is store

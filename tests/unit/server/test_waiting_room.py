@@ -27,7 +27,7 @@ class Counted:
     """A network that counts what is asked; it can be cut."""
 
     def __init__(self):
-        self.calls = Counter()
+        self.calls: Counter[str] = Counter()
         self.cut = False
 
     async def carry(self, call):

@@ -1,6 +1,7 @@
 """The messages of a watch of a prefix: a transaction is told whole, and what etcd never says is no event."""
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ def deleted(key, revision):
 
 
 def test_a_batch_ends_where_its_fragments_end():
-    heard = []
+    heard: list[Any] = []
     messages = Messages(heard.append)
     for one in (
         message(5, created=True),
@@ -41,7 +42,7 @@ def test_a_batch_ends_where_its_fragments_end():
 
 
 def test_a_watch_that_is_opened_again_forgets_half_a_message():
-    heard = []
+    heard: list[Any] = []
     messages = Messages(heard.append)
     for one in (
         message(5, created=True),
