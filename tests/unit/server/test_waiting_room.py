@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections import Counter
 from dataclasses import replace
@@ -136,6 +137,20 @@ def test_each_gets_its_slot_in_its_turn(tmp_path):
                 assert await servers.holders() == (machine.claim.holder,)
                 await machine.reboot()
             assert [key for key in servers.keys if not key.startswith("ended/")] == []
+
+    play(story, tmp_path)
+
+
+def test_who_has_got_a_slot_has_no_place_any_more(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 6, desk)
+            await asyncio.sleep(shared_places.ROUND + 2)
+            for machine, after in itertools.pairwise(machines):
+                await machine.reboot()
+                await asyncio.wait_for(after.running, 30)
+                await asyncio.sleep(1)
+                assert after.claim.holder not in places_of(servers)
 
     play(story, tmp_path)
 
