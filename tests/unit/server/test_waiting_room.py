@@ -90,10 +90,13 @@ async def waiting_machines(servers, number, *desks):
     return machines
 
 
-def places_of(servers):
+def places(servers):
     prefix = keys.waiters_prefix(G)
-    found = (servers.server._entries[key] for key in sorted(servers.server._entries) if key.startswith(prefix))
-    return [waiter.decode(entry.value, entry.key).holder for entry in found]
+    return [servers.server._entries[key] for key in sorted(servers.server._entries) if key.startswith(prefix)]
+
+
+def places_of(servers):
+    return [waiter.decode(entry.value, entry.key).holder for entry in places(servers)]
 
 
 async def asked_meanwhile(servers, number):
@@ -151,6 +154,20 @@ def test_who_has_got_a_slot_has_no_place_any_more(tmp_path):
                 await asyncio.wait_for(after.running, 30)
                 await asyncio.sleep(1)
                 assert after.claim.holder not in places_of(servers)
+
+    play(story, tmp_path)
+
+
+def test_the_place_of_who_has_come_near_the_front_is_not_written_any_more(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 4, desk)
+            await machines[0].reboot()
+            await asyncio.wait_for(machines[1].running, 30)
+            await asyncio.sleep(0.5)
+            near = places(servers)
+            await asyncio.sleep(2 * shared_places.ROUND)
+            assert [entry.version for entry in places(servers)] == [entry.version for entry in near]
 
     play(story, tmp_path)
 
