@@ -54,7 +54,7 @@ class Hub:
             mirror = self.mirrors.of(group)
             self._kept.append(kept := SharedPlaces(store, mirror, group))
             self._rooms[group] = room = WaitingRoom(mirror, group, kept.called)
-            kept.is_near = room.is_near
+            kept.spare(room.is_near)
             self._stores[group] = WatchingStore(store, mirror)
 
     def room(self, group: str) -> WaitingRoom | None:

@@ -57,8 +57,11 @@ class SharedPlaces:
         self._guests: dict[str, _Guest] = {}
         self._lease, self._kept = 0, float("-inf")
         self._warned = False
-        self.is_near: Callable[[str], bool] = lambda _place: False
-        """Whether a place is near the front: its machine asks the store itself."""
+        self._is_near = _never
+
+    def spare(self, is_near: Callable[[str], bool]) -> None:
+        """Write no place, by its key, of which `is_near` tells that its machine asks the store itself by now."""
+        self._is_near = is_near
 
     def called(self, place: Entry) -> None:
         """Note that the machine of a place has called, and waits here."""
@@ -86,7 +89,7 @@ class SharedPlaces:
         foreign, silent = [], []
         for key, guest in tuple(self._guests.items()):
             entry = self._mirror.replica.get(key).entry
-            if entry is None or (entry.lease != self._lease and self.is_near(key)):
+            if entry is None or (entry.lease != self._lease and self._is_near(key)):
                 del self._guests[key]
             elif entry.lease == self._lease:
                 if now - guest.called > SILENT:
@@ -167,6 +170,10 @@ class SharedPlaces:
                 await self._store.delete(ticket.key, ticket.version)
         except ConflictError:
             log.debug("%s was changed meanwhile", place.key)
+
+
+def _never(_place: str) -> bool:
+    return False
 
 
 def _now() -> float:

@@ -12,6 +12,7 @@ import pytest
 from locksmith.errors import LocksmithError
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.queue_places import remove_place
 from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.claim import COMMITTED
 from locksmith.server import shared_places, shared_reads
@@ -168,6 +169,22 @@ def test_the_place_of_who_has_come_near_the_front_is_not_written_any_more(tmp_pa
             near = places(servers)
             await asyncio.sleep(2 * shared_places.ROUND)
             assert [entry.version for entry in places(servers)] == [entry.version for entry in near]
+
+    play(story, tmp_path)
+
+
+def test_a_place_that_cannot_be_read_takes_no_other_with_it(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 8, desk)
+            await asyncio.sleep(2 * shared_places.ROUND)
+            entry = places(servers)[4]
+            assert [one.lease for one in places(servers)].count(entry.lease) > 2
+            servers.server._entries[entry.key] = replace(entry, value=b"{}")
+            left = [one.key for one in places(servers) if one.key != entry.key]
+            await remove_place(desk.store, places(servers)[4])
+            assert [one.key for one in places(servers)] == left
+            assert len(left) == len(machines) - 2
 
     play(story, tmp_path)
 
