@@ -225,7 +225,7 @@ class ServerClient:
         kind, value = str(said["kind"]), str(said["value"])
         text = one_line(value.replace("`", "'"), 2 * LONGEST) if kind in {wire.NOT_ALLOWED, wire.BAD_CALL} else value
         error = wire.decode_error(kind, text, said)
-        if isinstance(error, StoreUnavailableError):
+        if isinstance(error, StoreUnavailableError | OutcomeUnknownError):
             self._put_off(server)
         if kind in {wire.OLDER_JOURNAL, wire.CORRUPT, wire.LOCK, wire.CONFLICT}:
             return error

@@ -53,6 +53,8 @@ GRANTED, DENIED, DONE = "granted", "denied", "done"
 UNAVAILABLE, REFUSED, UNKNOWN, CONFLICT = "unavailable", "refused", "unknown", "conflict"
 OTHER_CLUSTER, CORRUPT, OLDER_JOURNAL, LOCK, FAILED = "other_cluster", "corrupt", "older_journal", "lock", "failed"
 NOT_ALLOWED, BAD_CALL = "unauthorized", "bad_request"
+UNKNOWN_CALLER = "store"
+"""The kind of a call that has not begun: the credential could not be read."""
 
 _OF_STORE: tuple[tuple[type[StoreError], str], ...] = (
     (OtherClusterError, OTHER_CLUSTER),
@@ -185,6 +187,7 @@ def decode_error(kind: str, value: str, fields: Mapping[str, Any]) -> LocksmithE
         return CorruptValueError(fields["key"], value)
     known: Mapping[str, Callable[[str], LocksmithError]] = {
         **{kind: one for one, kind in _OF_STORE},
+        UNKNOWN_CALLER: StoreUnavailableError,
         LOCK: LocksmithError,
         NOT_ALLOWED: StoreRefusedError,
         BAD_CALL: StoreRefusedError,

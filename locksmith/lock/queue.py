@@ -170,6 +170,11 @@ class Queue:
         """Take note that the place is gone."""
         self._place = self._view = None
 
+    def doubt(self) -> None:
+        """Take note that the place may not stand as it is known here: another server may have written it."""
+        if self._place is not None:
+            self._place = replace(self._place, uncertain=True)
+
     def look_again(self) -> None:
         """Forget what was seen of the queue."""
         self._view = None

@@ -176,8 +176,8 @@ async def remove_place(store: Store, entry: Entry) -> None:
 
 
 def is_shared(place: Entry) -> bool:
-    """Tell whether the lease of a place is that of many."""
-    return bool(read(place, lambda found: found.shared))
+    """Tell whether the lease of a place is that of many; also of a place that cannot be read, whose lease may be."""
+    return read(place, lambda found: found.shared) is not False
 
 
 def read(entry: Entry, part: Callable[[Waiter], T]) -> T | None:

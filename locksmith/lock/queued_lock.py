@@ -243,6 +243,7 @@ class QueuedLock:
             self._queue.left()
             self._stop_waiting()
         else:
+            self._queue.doubt()
             await self._leave_soon(claim)
         return Granted()
 

@@ -112,9 +112,10 @@ class Credentials:
     def csrf_problem(self, request: Request, given: str) -> Answer | None:
         """Refuse a POST that another site may have caused; None: the caller itself has sent it.
 
-        `given` is what the form's field had. A request with a token in `Authorization` needs none: no browser adds it.
+        `given` is what the form's field had. A request with a `Bearer` token needs none: no browser adds that by
+        itself, as it does with the password of `Basic` that was given once.
         """
-        if "authorization" in request.headers:
+        if request.headers.get("authorization", "").strip().lower().startswith("bearer "):
             return None
         session = _session_of(request)
         if session is None or _from_elsewhere(request) or not tokens.same(given, _csrf_of(session)):

@@ -53,7 +53,8 @@ class Hub:
         for group in groups if self.mirrors.follows else ():
             mirror = self.mirrors.of(group)
             self._kept.append(kept := SharedPlaces(store, mirror, group))
-            self._rooms[group] = WaitingRoom(mirror, group, kept.called)
+            self._rooms[group] = room = WaitingRoom(mirror, group, kept.called)
+            kept.spare(room.is_near)
             self._stores[group] = WatchingStore(store, mirror)
 
     def room(self, group: str) -> WaitingRoom | None:

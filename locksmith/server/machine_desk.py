@@ -161,8 +161,7 @@ class MachineDesk:
         denied = room.answer(claim, known.revision)
         if denied is None:
             return None
-        if (kept := self._kept.pop((group, claim.holder), None)) is not None:
-            kept.lock.rest()
+        self._drop_kept((group, claim.holder))
         return {
             **wire.encode_answer(denied, claim.nonce),
             "store": {"cluster": self._cluster, "revision": room.revision},
@@ -258,6 +257,7 @@ class MachineDesk:
             if self._draining.is_set():
                 return True
             if room is not None and place is not None:
+                self._drop_kept(key)  # from now on the server writes the place: its lock would know it as it was
                 changed = asyncio.ensure_future(room.wait(place, least))
             elif waiting is None or waiting.claim.nonce != claim.nonce:
                 return True
@@ -292,6 +292,10 @@ class MachineDesk:
             return found
         found.lock.rest()
         return None
+
+    def _drop_kept(self, key: tuple[str, str]) -> None:
+        if (kept := self._kept.pop(key, None)) is not None:
+            kept.lock.rest()
 
     def _keep(self, group: str, waiting: _Waiting) -> None:
         self._kept[group, waiting.claim.holder] = waiting

@@ -9,10 +9,12 @@ transaction, and prolongs that. docs/decisions/0078 has the reasons.
   their places to its own lease. Their numbers in the queue stay.
 - A place that another server, or its own machine, has written since is none of this server's business any more.
 - Near the front a place has a lease of its own again: its machine writes it when it asks the store (lock/queue.py).
+  This server does not write it from then on: the machine's take names its place as the machine wrote it.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -55,6 +57,11 @@ class SharedPlaces:
         self._guests: dict[str, _Guest] = {}
         self._lease, self._kept = 0, float("-inf")
         self._warned = False
+        self._is_near = _never
+
+    def spare(self, is_near: Callable[[str], bool]) -> None:
+        """Write no place, by its key, of which `is_near` tells that its machine asks the store itself by now."""
+        self._is_near = is_near
 
     def called(self, place: Entry) -> None:
         """Note that the machine of a place has called, and waits here."""
@@ -82,7 +89,7 @@ class SharedPlaces:
         foreign, silent = [], []
         for key, guest in tuple(self._guests.items()):
             entry = self._mirror.replica.get(key).entry
-            if entry is None:
+            if entry is None or (entry.lease != self._lease and self._is_near(key)):
                 del self._guests[key]
             elif entry.lease == self._lease:
                 if now - guest.called > SILENT:
@@ -163,6 +170,10 @@ class SharedPlaces:
                 await self._store.delete(ticket.key, ticket.version)
         except ConflictError:
             log.debug("%s was changed meanwhile", place.key)
+
+
+def _never(_place: str) -> bool:
+    return False
 
 
 def _now() -> float:

@@ -61,6 +61,10 @@ class WaitingRoom:
         ended = self._mirror.replica.get(keys.ended_key(self._group, claim.holder)).entry
         return None if ended is not None and claim.nonce.encode() in ended.value else place
 
+    def is_near(self, place: str) -> bool:
+        """Tell whether the key of a place is one near the front."""
+        return place in self._front
+
     def place_of(self, machine: str) -> Entry | None:
         """Give the place of a machine that waits here for any claim."""
         return self._place(machine)

@@ -25,6 +25,7 @@ from locksmith.lock.records.claim import COMMITTED, DAEMON, REBOOT, Claim
 from locksmith.store.protocol import Position
 from locksmith_strategies.server import Server
 from tests.contract.server_sites import ServerSite
+from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 from tests.harness.waiting import until
 
 A, B = "a" * 32, "b" * 32
@@ -63,6 +64,17 @@ def strategy_of(site, machine: str, *urls: str, door=None) -> Server:
     client = ServerClient(settings, site.group, mark, door)
     context = StrategyContext(site.group, no_lock, fleet_server=settings, mark=lambda: mark)
     return Server(context, client)
+
+
+def test_a_machine_asks_the_next_server_if_one_has_lost_its_etcd(site):
+    async def story():
+        strategy = strategy_of(site, A, cut_off.url, server.url)
+        assert isinstance(await strategy.request(claim_of(A)), Granted)
+        await strategy.abort(claim_of(A), "no more")
+        await strategy.close()
+
+    with FleetLockServer(["http://127.0.0.1:1"], {site.group: ANYBODY}) as cut_off, site.server() as server:
+        asyncio.run(story())
 
 
 def test_only_a_machine_with_its_own_credential_for_the_group_is_answered(site):

@@ -18,7 +18,7 @@ from locksmith.fleet.machine_table import Weight
 from locksmith.lock.records.event import Event
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.server.answers import Answer
-from locksmith.server.identity import Identity
+from locksmith.server.identity import Identity, Role
 from locksmith.server.permissions import Action, may
 from locksmith.server.web.fleet import Fleet, Sight
 from locksmith.server.web.live import Streams
@@ -278,6 +278,8 @@ class Site:
         )
 
     async def _events(self, request: Request, identity: Identity) -> Response:
+        if identity.role is Role.MACHINE:  # thousands of them share the streams' limit with a few people
+            raise RefusedError(403, "Not for you", "The page is for people, and this is the credential of a machine.")
         segment = request.query_params.get("group")
         if segment is not None:
             groups = [group_of(segment)]

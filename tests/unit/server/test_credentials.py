@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -440,6 +441,7 @@ def test_a_form_counts_only_with_the_word_of_its_session():
         assert word != site.credentials.csrf_token(asked(cookie=other))
         assert word == site.credentials.csrf_token(asked(cookie=mine))
         problem = site.credentials.csrf_problem
+        basic = f"Basic {b64encode(f'x:{token.text}'.encode()).decode()}"  # which a browser sends again by itself
         assert problem(asked(cookie=mine), word) is None
         assert problem(asked(cookie=mine, sec_fetch_site="same-origin"), word) is None
         for request, given in (
@@ -448,6 +450,8 @@ def test_a_form_counts_only_with_the_word_of_its_session():
             (asked(cookie=other), word),
             (asked(), word),
             (asked(), ""),
+            (asked(authorization=basic), ""),
+            (asked(authorization=basic, sec_fetch_site="cross-site"), word),
             (asked(cookie=mine, sec_fetch_site="cross-site"), word),
             (asked(cookie=mine, sec_fetch_site="same-site"), word),
         ):

@@ -274,6 +274,22 @@ def test_a_waiting_machine_asks_seldom_and_keeps_its_place(tmp_path):
     play(story, tmp_path)
 
 
+def test_no_place_is_left_by_who_asked_two_servers_in_turn(tmp_path):
+    async def story(servers):
+        one, other = servers.desk(), servers.desk()
+        first = servers.strategy("a", *servers.doors("a", one))
+        await first.request(A)
+        body = json.loads(wire.encode_call(Position(0), B))
+        for desk, pause in ((one, 1), (other, 25), (one, 14), (other, 12), (one, 8)):
+            assert (await desk.call(G, "b", wire.REQUEST, body))["answer"] == wire.DENIED
+            await asyncio.sleep(pause)
+        await first.abort(A, "no more")
+        assert (await other.call(G, "b", wire.REQUEST, body))["answer"] == wire.GRANTED
+        assert [key for key in servers.keys if key.startswith("waiters/")] == []
+
+    play(story, tmp_path)
+
+
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("number", range(14))
 def test_wherever_etcd_is_away_the_call_is_an_error_and_may_be_made_again(number, store, tmp_path):

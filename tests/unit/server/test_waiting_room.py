@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 from collections import Counter
 from dataclasses import replace
@@ -11,6 +12,7 @@ import pytest
 from locksmith.errors import LocksmithError
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.queue_places import remove_place
 from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.claim import COMMITTED
 from locksmith.server import shared_places, shared_reads
@@ -89,10 +91,13 @@ async def waiting_machines(servers, number, *desks):
     return machines
 
 
-def places_of(servers):
+def places(servers):
     prefix = keys.waiters_prefix(G)
-    found = (servers.server._entries[key] for key in sorted(servers.server._entries) if key.startswith(prefix))
-    return [waiter.decode(entry.value, entry.key).holder for entry in found]
+    return [servers.server._entries[key] for key in sorted(servers.server._entries) if key.startswith(prefix)]
+
+
+def places_of(servers):
+    return [waiter.decode(entry.value, entry.key).holder for entry in places(servers)]
 
 
 async def asked_meanwhile(servers, number):
@@ -136,6 +141,50 @@ def test_each_gets_its_slot_in_its_turn(tmp_path):
                 assert await servers.holders() == (machine.claim.holder,)
                 await machine.reboot()
             assert [key for key in servers.keys if not key.startswith("ended/")] == []
+
+    play(story, tmp_path)
+
+
+def test_who_has_got_a_slot_has_no_place_any_more(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 6, desk)
+            await asyncio.sleep(shared_places.ROUND + 2)
+            for machine, after in itertools.pairwise(machines):
+                await machine.reboot()
+                await asyncio.wait_for(after.running, 30)
+                await asyncio.sleep(1)
+                assert after.claim.holder not in places_of(servers)
+
+    play(story, tmp_path)
+
+
+def test_the_place_of_who_has_come_near_the_front_is_not_written_any_more(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 4, desk)
+            await machines[0].reboot()
+            await asyncio.wait_for(machines[1].running, 30)
+            await asyncio.sleep(0.5)
+            near = places(servers)
+            await asyncio.sleep(2 * shared_places.ROUND)
+            assert [entry.version for entry in places(servers)] == [entry.version for entry in near]
+
+    play(story, tmp_path)
+
+
+def test_a_place_that_cannot_be_read_takes_no_other_with_it(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 8, desk)
+            await asyncio.sleep(2 * shared_places.ROUND)
+            entry = places(servers)[4]
+            assert [one.lease for one in places(servers)].count(entry.lease) > 2
+            servers.server._entries[entry.key] = replace(entry, value=b"{}")
+            left = [one.key for one in places(servers) if one.key != entry.key]
+            await remove_place(desk.store, places(servers)[4])
+            assert [one.key for one in places(servers)] == left
+            assert len(left) == len(machines) - 2
 
     play(story, tmp_path)
 

@@ -12,6 +12,7 @@ from locksmith.lock.history import History
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.records.event import HELD, REBOOTED, Event, about
 from locksmith.lock.records.order import Order
+from locksmith.server.identity import Identity, Role
 from locksmith.server.web import fleet, live
 from locksmith.server.web.render import POLICY, group_of, group_segment
 from locksmith.server.web.site import _inside
@@ -123,6 +124,11 @@ async def test_each_answer_has_the_policy_that_loads_nothing_from_others(path):
         assert "style=" not in shown.text
         assert "onclick" not in shown.text
         assert "http://" not in shown.text.replace('xmlns="http://www.w3.org/2000/svg"', "")
+
+
+async def test_a_machine_gets_none_of_the_few_streams():
+    async with Page(Identity(Role.MACHINE, "1" * 32, frozenset({"web"}))) as page:
+        assert (await asyncio.wait_for(page.ask("/events"), 15)).status == 403
 
 
 async def test_who_is_not_signed_in_is_asked_to_and_comes_back_to_the_page():
