@@ -57,7 +57,7 @@ class SharedPlaces:
         self._guests: dict[str, _Guest] = {}
         self._lease, self._kept = 0, float("-inf")
         self._warned = False
-        self._is_near = _never
+        self._is_near: Callable[[str], bool] = _never
 
     def spare(self, is_near: Callable[[str], bool]) -> None:
         """Write no place, by its key, of which `is_near` tells that its machine asks the store itself by now."""
