@@ -403,7 +403,7 @@ def by_hand(drawn: Plan) -> Plan:
 BROKEN_DESKS = [
     Broken(Eager, "holds no slot past its point of no return", served),
     Broken(Uncommitted, "holds no slot past its point of no return", served),
-    Broken(Mistaken, "which has not asked", served),
+    Broken(Mistaken, "which has not asked", served, seed=1),
     Broken(Undressed, "without a claim of its own", served),
     Broken(Generous, "which has not called", roomy),
     Broken(Rude, "which is not its client's claim", by_hand),
@@ -413,7 +413,7 @@ BROKEN_DESKS = [
     Broken(Disobedient, "although an operator holds it back", ordered),
     Broken(Disobedient, "to reboot although the group is halted", sick),
     Broken(Unhalted, "is lost", left),
-    Broken(Unadmitted, "reboots although the client", left),
+    Broken(Unadmitted, "reboots although the client", left, seed=3),
     Broken(ByTheClock, "away before its time", expiring),
     Broken(Open, "to reboot outside its window", closing),
     Broken(Absent, "says until when it is to be back", served),
