@@ -414,7 +414,7 @@ BROKEN_DESKS = [
     Broken(Disobedient, "to reboot although the group is halted", sick),
     Broken(Unhalted, "is lost", left),
     Broken(Unadmitted, "reboots although the client", left, seed=3),
-    Broken(ByTheClock, "away before its time", expiring),
+    Broken(ByTheClock, "away before its time", expiring, seed=1),
     Broken(Open, "to reboot outside its window", closing),
     Broken(Absent, "says until when it is to be back", served),
     Broken(Patient, "the group still counts on it", left),

@@ -1084,11 +1084,11 @@ BROKEN = [
     Broken(KeepsItsPlace, "stays free although", unable, seed=3),
     Broken(TrustsLeases, "stays free although", deserted, seed=3),
     Broken(TrustsLeases, "stays free although", copied, seed=3),
-    Broken(NeverNear, "stays free for", long_queue),
+    Broken(NeverNear, "stays free for", long_queue, seed=3),
     Broken(WaitsForOlder, "stays free although", upgraded, seed=6),
     Broken(Forgetful, "stands twice", restarted),
     Broken(Vanishing, "ends its presence while it holds a slot", often_restarted),
-    Broken(EndlessOrders, "stays free although", frozen),
+    Broken(EndlessOrders, "stays free although", frozen, seed=4),
     Broken(ShortOrders, "ended an order before its time", frozen, seed=4),
     Broken(Fragile, "ended by itself"),
 ]

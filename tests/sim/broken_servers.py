@@ -107,7 +107,7 @@ def ordered(drawn: Plan) -> Plan:
 
 
 BROKEN_SERVERS = [
-    Broken(Unmarked, "which has ended that claim", lossy),
+    Broken(Unmarked, "which has ended that claim", lossy, seed=10),
     Broken(Granting, "without holding a slot past its point of no return", quiet),
     Broken(Keeping, "still held", quiet),
     Broken(Mistaken, "took a slot for", quiet),
