@@ -140,6 +140,7 @@ def leaves(command, path=()):
 COMMANDS = {" ".join(path): command for path, command in leaves(locksmithctl)}
 
 VALUES = {
+    "secret_file": "{plan}",
     "machine": ID,
     "reason": "x",
     "slots": "7",
