@@ -52,9 +52,9 @@ class Mistaken(SimMachineDesk):
 
 
 class Impatient(SimMachineDesk):
-    """Gives a place up that was not asked for in a minute."""
+    """Gives a place up that was not asked for in 20 seconds."""
 
-    ttl = 45.0
+    ttl = 20.0
 
 
 class Disobedient(SimMachineDesk):
