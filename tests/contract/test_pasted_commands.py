@@ -43,6 +43,7 @@ ELSEWHERE = {
     "unlock": "for a reboot journal that cannot be read: test_locksmithctl_machine.py",
     "unlock --stale": "needs a semaphore of a megabyte: test_many_holders.py",
     "why": "needs a bus: the next test",
+    "why X": "of a notification: tests/unit/fleet/test_notices.py; test_why.py runs it",
 }
 """Shapes of commands that no situation here suggests."""
 
