@@ -127,7 +127,7 @@ def test_a_target_that_fails_or_hangs_holds_up_no_other_and_is_tried_again(etcd,
             reaches(lambda: len(good.requests) == 2 and len(bad.requests) == 4, server)
             with urlopen(f"{server.url}/metrics", timeout=10) as answer:
                 metrics = answer.read().decode()
-            reaches(lambda: "no answer within 5 s; it may still arrive" in server.said, server)
+            reaches(lambda: "a-hung did not get" in server.said, server)
             said = server.said
         assert 'locksmith_server_notices_total{outcome="sent",target="good"} 2.0' in metrics.replace(
             'target="good",outcome="sent"', 'outcome="sent",target="good"'
@@ -135,7 +135,6 @@ def test_a_target_that_fails_or_hangs_holds_up_no_other_and_is_tried_again(etcd,
         assert good.ids == [bad.ids[2], bad.ids[3]]
         assert "a-token-in-the-path" not in said
         assert len([line for line in said.splitlines() if "b-bad did not get" in line]) == 1
-        assert "a-hung did not get" in said
 
 
 HOSTILE = "n1\r\nBcc: all@example.org\r\n\r\n<script>alert(1)</script>"
