@@ -73,7 +73,7 @@ def test_an_unknown_strategy_lists_those_that_are_installed(site, example):
         with_plugins(node, example)
         await node.start_daemon()
         assert await node.ended() == 2
-        installed = "installed are: etcd-lock, file, fleet-lock, off, reboot; did you mean file?"
+        installed = "installed are: etcd-lock, file, fleet-lock, off, reboot, server; did you mean file?"
         assert node.said == f"Error: there is no strategy 'fiel'; {installed}\n"
 
     site.play(story, running=False, strategy="fiel")
