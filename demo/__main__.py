@@ -7,6 +7,7 @@ itself, which ends the daemon and starts it again after a while with a new boot 
 import asyncio
 import contextlib
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -81,6 +82,8 @@ def main(
     except NoPrometheusError as error:
         raise click.ClickException(str(error)) from None
     status = 130
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a terminal that is closed ends all, as Ctrl-C does
+        signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         status = asyncio.run(show(nodes, slots, group, picture, watch, web=web))
     if svg is not None:

@@ -52,7 +52,7 @@ def read(reading: Reading, key: str) -> Ended:
 
 
 async def end(store: Store, group: str, claim: Claim) -> None:
-    """Write that a claim has ended, unless that stands there. Errors are the store's, `CorruptValueError`."""
+    """Write that a claim has ended, unless that is written already. Errors are the store's, `CorruptValueError`."""
     key = keys.ended_key(group, claim.holder)
     for left in reversed(range(TRIES)):
         ended = read(await store.get(key), key)

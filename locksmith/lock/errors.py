@@ -49,7 +49,7 @@ class OtherMachineError(LockError):
 
 
 class ChangedOrderError(LockError):
-    """Refused: the order that stands there (`words`; empty: none) is not the one that an operator was shown."""
+    """Refused: the present order (`words`; empty: none) is not the one that an operator was shown."""
 
     def __init__(self, kind: str, words: str) -> None:
         now = f"another {kind} stands there now, {words}" if words else f"the {kind} that was shown has ended"

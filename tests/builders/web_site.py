@@ -36,7 +36,7 @@ CSRF = "of this session"
 
 
 class People:
-    """Knows one person, or nobody."""
+    """Knows one person, or none."""
 
     def __init__(self, who: Identity | None) -> None:
         self.who = who

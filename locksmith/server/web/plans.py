@@ -30,7 +30,7 @@ MACHINE_ORDERS: Final = ("hold", "unhold", "unlock")
 
 
 class StalePageError(LockError):
-    """Refused: what stands there is not what the page has shown."""
+    """Refused: the present state is not what the page has shown."""
 
 
 @dataclass(frozen=True, slots=True)
