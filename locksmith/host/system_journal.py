@@ -1,7 +1,8 @@
 """The system journal's own protocol: records with fields (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-A record is one datagram. Nothing here waits: what journald does not take at once is written to standard error, where
-journald reads it too, and what that does not take either is counted and named in the next line.
+A record is one datagram. The kernel keeps about ten for a reader, so a busy journald gets a moment to read. What it does
+not take even so is written to standard error, where journald reads it too, as a line without fields. What that does not
+take either is counted and named in the next line.
 """
 
 import array
@@ -9,12 +10,17 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from collections.abc import Mapping
 from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_WRITE, fcntl
 from pathlib import Path
 
 SOCKET = Path("/run/systemd/journal/socket")
 _STDERR = 2
+_PATIENCE = 0.2
+"""Seconds that a busy journald gets for a record. One that hangs gets them once, so it delays nothing after that."""
+_PAUSE = 0.005
+"""Seconds between two attempts."""
 
 
 def stderr_is_journal(environ: Mapping[str, str] = os.environ, descriptor: int = _STDERR) -> bool:
@@ -31,20 +37,36 @@ def stderr_is_journal(environ: Mapping[str, str] = os.environ, descriptor: int =
 
 
 class SystemJournal:
-    """Sends records to journald. It never raises, and never waits."""
+    """Sends records to journald. It never raises. It waits 0.2 s at most, and for a journald that hangs only once."""
 
     def __init__(self, address: Path = SOCKET, stream: int = _STDERR) -> None:
         self._address = str(address)
         self._stream = stream
         self._lost = 0
+        self._hangs = False
         self._datagrams: socket.socket | None = None
 
     def send(self, fields: Mapping[str, str], line: str) -> None:
         """Send one record; `line` is what standard error gets instead if journald does not take the record."""
         try:
-            self._send(_encoded(fields))
+            self._send_patiently(_encoded(fields))
         except OSError:
             self._write(line)
+
+    def _send_patiently(self, record: bytes) -> None:
+        """Send a record as soon as journald has room for it. `BlockingIOError`: it has none."""
+        end = time.monotonic() + (0 if self._hangs else _PATIENCE)
+        while True:
+            try:
+                self._send(record)
+            except BlockingIOError:
+                self._hangs = time.monotonic() >= end
+                if self._hangs:
+                    raise
+                time.sleep(_PAUSE)
+            else:
+                self._hangs = False
+                return
 
     def _send(self, record: bytes) -> None:
         if self._datagrams is None:

@@ -115,6 +115,7 @@ def test_a_rollout_is_in_the_journal_event_by_event_with_explanations(machine: M
         shown = machine.run("journalctl", "-x", "--no-pager", f"MESSAGE_ID={message_id}").stdout
         assert "Defined-By: locksmith" in shown
         assert "@LOCKSMITH" not in shown
+    assert [record for record in machine.records("_COMM=locksmithd") if "LOCKSMITH_GROUP" not in record] == []
     about = {(record["LOCKSMITH_GROUP"], record["LOCKSMITH_MACHINE"]) for record in machine.records("_COMM=locksmithd")}
     assert about <= {(GROUP, machine.id)}
     for line in COMMANDS:

@@ -3,6 +3,7 @@
 import array
 import os
 import socket
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,6 +98,18 @@ def test_a_journald_that_hangs_delays_nothing_and_what_is_lost_is_counted(journa
     assert last == "<6>the last"
     assert "lines before this one are lost" in lost
     assert int(lost[3:].split()[0]) > 1000
+
+
+def test_a_busy_journald_gets_each_record_with_its_fields(journald, tmp_path):
+    """The kernel keeps about ten records; the reader is a moment late."""
+    reader = threading.Thread(target=lambda: (time.sleep(0.02), [journald.recv(4096) for _ in range(40)]))
+    with sender(tmp_path) as (journal, stderr):
+        reader.start()
+        for _ in range(40):
+            journal.send(RECORD, "<6>without fields")
+        assert read(stderr) == ""
+    reader.join(timeout=5)
+    assert not reader.is_alive()
 
 
 def test_a_journald_that_reads_again_gets_records_again(journald, tmp_path):
