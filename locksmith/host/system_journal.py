@@ -1,8 +1,8 @@
 """The system journal's own protocol: records with fields (systemd.io/JOURNAL_NATIVE_PROTOCOL).
 
-A record is one datagram. The kernel keeps about ten for a reader, so a busy journald gets a moment to read. What it does
-not take even so is written to standard error, where journald reads it too, as a line without fields. What that does not
-take either is counted and named in the next line.
+A record is one datagram. The kernel keeps about ten for a reader, so a busy journald gets a moment to read. What it
+does not take even so is written to standard error, where journald reads it too, as a line without fields. What that
+does not take either is counted and named in the next line.
 """
 
 import array
