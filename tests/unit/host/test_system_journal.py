@@ -102,7 +102,13 @@ def test_a_journald_that_hangs_delays_nothing_and_what_is_lost_is_counted(journa
 
 def test_a_busy_journald_gets_each_record_with_its_fields(journald, tmp_path):
     """The kernel keeps about ten records; the reader is a moment late."""
-    reader = threading.Thread(target=lambda: (time.sleep(0.02), [journald.recv(4096) for _ in range(40)]))
+
+    def read_late() -> None:
+        time.sleep(0.02)
+        for _ in range(40):
+            journald.recv(4096)
+
+    reader = threading.Thread(target=read_late)
     with sender(tmp_path) as (journal, stderr):
         reader.start()
         for _ in range(40):
