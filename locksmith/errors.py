@@ -11,6 +11,7 @@ LocksmithError                                     the command line prints the s
 │   ├── StoreUnavailableError                      not done: no endpoint gave an answer that counts
 │   │   └── OtherClusterError                      not done: another cluster answers, or the endpoints belong to several
 │   ├── StoreRefusedError                          refused: by the store; the same request fails again
+│   │   ├── ForbiddenError                         refused: the caller may not do that to what it names
 │   │   ├── PastGoneError                          cannot be read: the store no longer has that revision
 │   │   └── TokenRefusedError (store.grpc)         refused: the token; a new token may do
 │   ├── OutcomeUnknownError                        may be done: a write was sent, and no answer came
@@ -111,6 +112,10 @@ class OtherClusterError(StoreUnavailableError):
 
 class StoreRefusedError(StoreError):
     """Refused: wrong credentials, missing rights, or the other keyspace is in use. Nothing was written."""
+
+
+class ForbiddenError(StoreRefusedError):
+    """Refused: locksmith-server knows the caller, and the caller may not do that. Nothing was written."""
 
 
 class PastGoneError(StoreRefusedError):

@@ -16,6 +16,7 @@ from typing import Any
 from locksmith.errors import (
     ConflictError,
     CorruptValueError,
+    ForbiddenError,
     LocksmithError,
     OlderJournalError,
     OtherClusterError,
@@ -61,6 +62,7 @@ _OF_STORE: tuple[tuple[type[StoreError], str], ...] = (
     (StoreUnavailableError, UNAVAILABLE),
     (OutcomeUnknownError, UNKNOWN),
     (ConflictError, CONFLICT),
+    (ForbiddenError, NOT_ALLOWED),
     (StoreRefusedError, REFUSED),
 )
 
@@ -189,7 +191,6 @@ def decode_error(kind: str, value: str, fields: Mapping[str, Any]) -> LocksmithE
         **{kind: one for one, kind in _OF_STORE},
         UNKNOWN_CALLER: StoreUnavailableError,
         LOCK: LocksmithError,
-        NOT_ALLOWED: StoreRefusedError,
         BAD_CALL: StoreRefusedError,
     }
     return known.get(kind, OutcomeUnknownError)(value)

@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from locksmith.errors import LocksmithError, OlderJournalError, StoreError
+from locksmith.errors import ForbiddenError, LocksmithError, OlderJournalError, StoreError
 from locksmith.lock import machine_wire as wire
 from locksmith.server.answers import Answer, unauthorized
-from locksmith.server.identity import Identity, Role
+from locksmith.server.identity import Identity
+from locksmith.server.permissions import Action, forbidden
 from locksmith.server.ports import Identifies, MachineDesk
 from locksmith.server.reply import Reply, date, read_body
 from locksmith.server.requests import TOO_SLOW, too_large
@@ -62,13 +63,14 @@ class _Calls:
         who = await self._identifies.identify(request)
         if isinstance(who, Answer):
             return Reply(request, replace(who, closes=True))
-        if problem := self._refused(who, group, call):
-            return self._refuse(request, who, problem)
+        if (answer := self._refusal(who, group, call)) is not None:
+            self._tell(who, answer.refusal.sentence if answer.refusal else "")
+            return Reply(request, replace(answer, closes=True))
         request.state.guest.stage = Stage.ASKED
         fields = await _read_call(request)
         if isinstance(fields, Response):
             return fields
-        asked = asyncio.ensure_future(self._desk.call(group, who.name, call, fields))
+        asked = asyncio.ensure_future(self._desk.call(group, who, call, fields))
         if call == wire.WAIT:
             request.state.guest.park(parked=True)
             try:
@@ -82,20 +84,24 @@ class _Calls:
             status, said = answered(asked.result())
         except LocksmithError as error:
             status, said = failed(error)
+            if isinstance(error, ForbiddenError):
+                self._tell(who, str(error))
         log.debug("%s of %s in %s: %d %s", call, who.name, group, status, said.get("answer") or said.get("value", ""))
         return _json(status, said)
 
-    def _refused(self, who: Identity, group: str, call: str) -> str:
-        if who.role is not Role.MACHINE:
-            return f"the calls of machines need a machine's credential, and this one is of a {who.role.value}"
-        if group not in self._groups or not who.counts_for(group):
-            return "this credential is not one for a group of that name here"
-        return "" if call in wire.CALLS else "there is no such call: this server may be older than this daemon"
+    def _refusal(self, who: Identity, group: str, call: str) -> Answer | None:
+        """Refuse a call before its body is read; the desk asks again whether it is about this machine."""
+        if (answer := forbidden(who, Action.ACT, group, who.name)) is not None:
+            return answer
+        if group not in self._groups:
+            return unauthorized("this group is not served here: [server.groups] does not have it")
+        if call not in wire.CALLS:
+            return unauthorized("there is no such call: this server may be older than this daemon")
+        return None
 
-    def _refuse(self, request: Request, who: Identity, sentence: str) -> Response:
+    def _tell(self, who: Identity, sentence: str) -> None:
         if self._told.allows(asyncio.get_running_loop().time()):
             log.warning("refused: %s: %s", who.name, sentence)
-        return Reply(request, replace(unauthorized(sentence), closes=True))
 
 
 def answered(said: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
@@ -109,6 +115,8 @@ def failed(error: LocksmithError) -> tuple[int, Mapping[str, Any]]:
         return 400, {"kind": wire.BAD_CALL, "value": f"the call cannot be read: {error}"}
     if isinstance(error, TooManyCallsError):
         return 503, {"kind": wire.UNAVAILABLE, "value": "too many calls of this machine are under way here"}
+    if isinstance(error, ForbiddenError):
+        return 403, wire.encode_error(error)
     status = 409 if isinstance(error, OlderJournalError) or not isinstance(error, StoreError) else 503
     return status, wire.encode_error(error)
 

@@ -1,8 +1,8 @@
 """The calls of daemons with the strategy `server`: a machine's own claim on the lock of its group, and its own records.
 
-The interface is `ports.MachineDesk`: `call(group, machine, call, fields)` gives the answer to one call as JSON, or
+The interface is `ports.MachineDesk`: `call(group, who, call, fields)` gives the answer to one call as JSON, or
 raises what the lock or the store raises; lock/machine_wire.py names the calls and writes both sides. Who calls was
-identified before. This module checks that the claim, or the record, is that machine's own.
+identified before. That the claim, or the record, is that machine's own is decided by permissions.py.
 
 Each call acts like a daemon that has just restarted with the claim of its reboot journal: what is known of the claim
 stands in the store. The locks of waiting claims are kept between two calls, with their watches; if they are lost, the
@@ -35,8 +35,11 @@ from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
+from locksmith.server import permissions
 from locksmith.server.hub import Hub
+from locksmith.server.identity import Identity
 from locksmith.server.machine_records import MachineRecords
+from locksmith.server.permissions import Action
 from locksmith.server.turns import Turns
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting, Position, Reading, Store
@@ -109,16 +112,16 @@ class MachineDesk:
             max_per_day=config.reboot.max_per_day,
         )
 
-    async def call(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
-        """Give the answer to a call of this machine. `BadJsonError`: the call cannot be read."""
+    async def call(self, group: str, who: Identity, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+        """Give the answer to a call. `BadJsonError`: it cannot be read. `ForbiddenError`: it is for another machine."""
         if group not in self._groups:
             raise StoreRefusedError(f"the group {group!r} is not served here")
         asked = wire.decode_call(call, fields)
         if asked.claim is None:
             async with _limited():
-                return await self._of_store(group, machine, call, fields)
-        if asked.claim.holder != machine:
-            raise StoreRefusedError("a machine can act only for itself: the claim is of another id")
+                return await self._of_store(group, who, call, fields)
+        permissions.require(who, Action.ACT, group, asked.claim.holder)
+        machine = who.name
         claim = replace(asked.claim, since=min(asked.claim.since, self._clock()))
         if call == wire.WAIT:
             return {"changed": await self._wait(group, claim, read(fields, "seconds", float))}
@@ -317,11 +320,11 @@ class MachineDesk:
         )
         return _Waiting(claim, lock, store)
 
-    async def _of_store(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+    async def _of_store(self, group: str, who: Identity, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
         store = self._store_of(group)
         if self._hub is not None and call in {wire.READ, wire.KNOWS}:
-            store = self._hub.reads_of(group, machine)
-        said = await self._records.answer(store, group, machine, call, fields)
+            store = self._hub.reads_of(group, who.name)
+        said = await self._records.answer(store, group, who, call, fields)
         return {**said, "store": {"cluster": self._cluster, "revision": said.pop("revision")}}
 
 

@@ -1,8 +1,8 @@
 """What a machine without etcd reads of its group, and the records of its own that it writes: its presence.
 
 The daemon decides what it shows, and finds a clone of itself, as with etcd (lock/presence.py). Here each write is
-checked: its key is the machine's own, and its value is such a record. A lease is never taken from a call: it is that of
-the entry which stands there.
+checked: its key is the machine's own (permissions.py decides), and its value is such a record. A lease is never taken
+from a call: it is that of the entry which stands there.
 """
 
 import asyncio
@@ -11,10 +11,12 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from locksmith.errors import ConflictError, CorruptValueError, LocksmithError, StoreRefusedError
+from locksmith.errors import ConflictError, CorruptValueError, ForbiddenError, LocksmithError
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.absence import note_absent, tidy
 from locksmith.lock.records import keys, member, node
+from locksmith.server.identity import Identity
+from locksmith.server.permissions import Action, require
 from locksmith.store.protocol import ABSENT, Also, Delete, Entry, Fingerprint, Put, Store
 from locksmith.util.jsonread import BadJsonError, read
 
@@ -29,42 +31,47 @@ LOOK_AFTER, LOOK_LIMIT = 300.0, 5.0
 CREATE, UPDATE, REPLACE, RENEW, REVOKE, SWAP, DELETE = (
     *("create", "update", "replace", "renew", "revoke", "swap", "delete"),
 )
+_OWN = {keys.node_key: node.decode, keys.member_key: member.decode, keys.absent_key: member.decode}
+"""The records that a machine writes of itself: of each, its key, and what reads it."""
 _OF_ENTRY = {UPDATE, REPLACE, RENEW, REVOKE, DELETE}
 _WITH_TTL = {CREATE, UPDATE, REPLACE, RENEW}
 _WITH_VALUE = {CREATE, UPDATE, REPLACE, SWAP}
 
 
 class MachineRecords:
-    """The calls that are about keys, and no claim. Errors are the store's, and `BadJsonError`."""
+    """The calls that are about keys, and no claim. Errors are the store's, `ForbiddenError` and `BadJsonError`."""
 
     def __init__(self, clock: Callable[[], datetime]) -> None:
         self._clock = clock
         self._next_look: dict[str, float] = {}
         self._looking: set[asyncio.Task[None]] = set()
 
-    async def answer(self, store: Store, group: str, machine: str, call: str, fields: dict[str, Any]) -> dict[str, Any]:
+    async def answer(
+        self, store: Store, group: str, who: Identity, call: str, fields: dict[str, Any]
+    ) -> dict[str, Any]:
         """Give the answer to a call, with the `revision` at which it was given (0: it is not known)."""
         if call == wire.HELLO:
             return {"answer": wire.DONE, "revision": (await store.get(keys.semaphore_key(group))).revision}
         if call == wire.READ:
-            return await self._read(store, group, fields)
+            return await self._read(store, group, who, fields)
         if call == wire.COUNT:
             return {"answer": wire.DONE, "count": await store.count(keys.nodes_prefix(group)), "revision": 0}
         if call == wire.KNOWS:
             digest, version = read(fields, "digest", str), read(fields, "version", int)
             knows = await store.knows(Fingerprint(keys.semaphore_key(group), version, digest))
             return {"answer": wire.DONE, "knows": {True: "yes", False: "no", None: "unknown"}[knows], "revision": 0}
-        return await self._write(store, group, machine, fields)
+        return await self._write(store, group, who, fields)
 
-    async def _read(self, store: Store, group: str, fields: dict[str, Any]) -> dict[str, Any]:
+    async def _read(self, store: Store, group: str, who: Identity, fields: dict[str, Any]) -> dict[str, Any]:
         asked = read(fields, "keys", list)
         if not 0 < len(asked) <= wire.MOST_KEYS or not all(isinstance(key, str) for key in asked):
             raise BadJsonError(f"the field 'keys' must be a list of 1 to {wire.MOST_KEYS} keys")
+        require(who, Action.ACT, group, who.name)
         prefix = keys.group_prefix(group)
         for key in asked:
             part = key.removeprefix(prefix).partition("/")[0] if key.startswith(prefix) else ""
             if part not in READABLE and not key.startswith(keys.windows_prefix()):
-                raise StoreRefusedError(f"a machine of the group {group} may not read {key:.200}")
+                raise ForbiddenError(f"a machine of the group {group} may not read {key:.200}")
         readings = list(await store.read(asked))
         # On v2 the keys are read one after another: the first is the oldest answer.
         return {
@@ -73,15 +80,11 @@ class MachineRecords:
             "revision": min(one.revision for one in readings),
         }
 
-    async def _write(self, store: Store, group: str, machine: str, fields: dict[str, Any]) -> dict[str, Any]:
+    async def _write(self, store: Store, group: str, who: Identity, fields: dict[str, Any]) -> dict[str, Any]:
         write, key, ttl = read(fields, "write", str), read(fields, "key", str), read(fields, "ttl", float, 0.0)
-        own = {
-            keys.node_key(group, machine): node.decode,
-            keys.member_key(group, machine): member.decode,
-            keys.absent_key(group, machine): member.decode,
-        }
-        if key not in own:
-            raise StoreRefusedError("a machine can act only for itself: the record is of another")
+        machine = _named(group, key)
+        require(who, Action.ACT, group, machine)
+        own = {of(group, machine): decode for of, decode in _OWN.items()}
         if write in _WITH_TTL and not LEAST_TTL <= ttl <= node.LONGEST:
             raise BadJsonError("the field 'ttl' must be a number of seconds, of a year at most")
         value = wire.decode_bytes(fields, "value") if write in _WITH_VALUE else b""
@@ -95,7 +98,7 @@ class MachineRecords:
         if write == CREATE:
             entry: Entry | None = await store.create(key, value, ttl=ttl)
         elif write == SWAP and own[key] is member.decode:  # presence always has a lease
-            entry = await store.swap(key, value, read(fields, "version", int), _also(own, fields))
+            entry = await store.swap(key, value, read(fields, "version", int), _also(group, who, fields))
         elif write in _OF_ENTRY:
             entry = await _rewritten(store, write, Put(key, value, read(fields, "version", int)), ttl)
         else:
@@ -140,11 +143,18 @@ async def _rewritten(store: Store, write: str, put: Put, ttl: float) -> Entry | 
     return None
 
 
-def _also(own: Any, fields: dict[str, Any]) -> list[Also]:
+def _named(group: str, key: str) -> str:
+    """Give the machine whose record a key is; empty: it is no record that a machine writes of itself."""
+    machine = key.rpartition("/")[2]
+    return machine if machine and key in {of(group, machine) for of in _OWN} else ""
+
+
+def _also(group: str, who: Identity, fields: dict[str, Any]) -> list[Also]:
     """Give the removal that goes with a swap: of another record of the machine."""
     if "gone" not in fields:
         return []
     gone, version = read(fields, "gone", str), read(fields, "gone_version", int)
-    if gone not in own or version == ABSENT:
-        raise StoreRefusedError("a machine can act only for itself: the record is of another")
+    require(who, Action.ACT, group, _named(group, gone))
+    if version == ABSENT:
+        raise BadJsonError("the field 'gone_version' must be that of a record")
     return [Delete(gone, version)]

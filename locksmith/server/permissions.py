@@ -5,6 +5,7 @@ Each route that a caller with a credential may ask puts its question here, and n
 
 from enum import StrEnum
 
+from locksmith.errors import ForbiddenError
 from locksmith.server.answers import Answer, unauthorized
 from locksmith.server.identity import Identity, Role
 
@@ -44,6 +45,13 @@ def forbidden(identity: Identity, action: Action, group: str, machine: str = "")
     if action is Action.ACT and (not machine or machine != identity.name):
         return unauthorized("this credential is of another machine: a machine can act only for itself")
     return None
+
+
+def require(identity: Identity, action: Action, group: str, machine: str = "") -> None:
+    """Do nothing if the caller may do that; `ForbiddenError` has the sentence of `forbidden` if not."""
+    answer = forbidden(identity, action, group, machine)
+    if answer is not None and answer.refusal is not None:
+        raise ForbiddenError(answer.refusal.sentence)
 
 
 def may(identity: Identity, action: Action, group: str, machine: str = "") -> bool:

@@ -40,11 +40,12 @@ class MachineDesk(Protocol):
     Nothing is kept between two calls that another server needs, so each call may come to any server, and again.
     """
 
-    async def call(self, group: str, machine: str, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
-        """Give the answer to a call of the machine with this id, whose credential was right, as JSON.
+    async def call(self, group: str, who: Identity, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
+        """Give the answer to a call of a caller whose credential was right, as JSON.
 
         An answer with a `kind` is an error of the store, with the position at which the store was found.
-        `BadJsonError`: the call cannot be read. Other errors are those of the lock and of the store.
+        `BadJsonError`: the call cannot be read. `ForbiddenError`: it is about another machine. Other errors are those
+        of the lock and of the store.
         """
         ...
 

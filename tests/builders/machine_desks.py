@@ -21,6 +21,7 @@ from locksmith.lock.guarded import Guarded
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records import keys
+from locksmith.server.identity import Identity, Role
 from locksmith.server.machine_calls import answered, failed
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.store.memory import Faults, MemoryServer, MemoryStore
@@ -77,7 +78,7 @@ class DeskDoor:
     async def answer(self, group: str, call: str, body: bytes):
         """Have the desk answer."""
         try:
-            return answered(await self.desk.call(group, self.machine, call, json.loads(body)))
+            return answered(await self.desk.call(group, Identity(Role.MACHINE, self.machine), call, json.loads(body)))
         except LocksmithError as error:
             return failed(error)
 

@@ -84,8 +84,8 @@ def test_only_a_machine_with_its_own_credential_for_the_group_is_answered(site):
             ("", 401, "needs a credential"),
             ("lsm_x", 401, "no token of locksmith-server"),
             (f"{right[:-2]}{'BB' if right.endswith('AA') else 'AA'}", 401, ""),
-            (token_of(site, A, "another"), 403, "not one for a group of that name here"),
-            (token_of(site, B), 503, "a machine can act only for itself"),
+            (token_of(site, A, "another"), 403, "does not count for this group"),
+            (token_of(site, B), 403, "a machine can act only for itself"),
         ):
             found = call(server, site, "request", body, token)
             assert found[0] == status, (token, found)
@@ -103,13 +103,27 @@ def test_only_a_machine_with_its_own_credential_for_the_group_is_answered(site):
             ("read", {"keys": [f"{keys.group_prefix(site.group)}ended/{A}"]}),
             ("read", {"keys": [keys.semaphore_key("another")]}),
             ("read", {"keys": [f"{keys.machines_prefix()}x"]}),
-            ("read", {"keys": []}),
             ("nothing", {}),
         ):
             status, said = call(server, site, name, wire.encode_call(Position(0), **fields), own)
-            assert status in {400, 403, 503}, (name, fields, said)
-            assert said["kind"] in {"refused", "bad_request", "unauthorized"}
+            assert (status, said["kind"]) == (403, "unauthorized"), (name, fields, said)
+        assert call(server, site, "read", wire.encode_call(Position(0), keys=[]), own)[0] == 400
         assert site.lock.holders == [A]
+
+
+def test_each_call_for_another_machine_is_refused_with_403_and_changes_nothing(site):
+    with site.server() as server:
+        assert call(server, site, "request", wire.encode_call(Position(0), claim_of(A)), token_of(site, A))[0] == 200
+        before, as_another = site.lock.values(), token_of(site, B)
+        for name in sorted(wire.OF_A_CLAIM):
+            body = wire.encode_call(
+                Position(0), claim_of(A), seconds=1.0, state="unhealthy", failure="f", reason="r", cause="c"
+            )
+            status, said = call(server, site, name, body, as_another)
+            assert (status, said["kind"]) == (403, "unauthorized"), (name, said)
+            assert said["value"] == "this credential is of another machine: a machine can act only for itself"
+        assert site.lock.values() == before
+        assert f"refused: {B}: this credential is of another machine" in server.said
 
 
 def test_bad_bodies_are_refused_with_a_sentence_and_the_server_goes_on(site):

@@ -21,6 +21,7 @@ from locksmith.lock import machine_wire as wire
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.records.claim import COMMITTED, encode
 from locksmith.lock.records.order import Order
+from locksmith.server.identity import Identity, Role
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
 from locksmith.util.jsonread import BadJsonError
@@ -233,7 +234,7 @@ def test_what_a_machine_knows_is_compared_before_anything_is_written(tmp_path):
     async def story(servers):
         desk = servers.desk()
         body = json.loads(wire.encode_call(Position(10**6, ""), A))
-        said = await desk.call(G, "a", wire.REQUEST, body)
+        said = await desk.call(G, Identity(Role.MACHINE, "a"), wire.REQUEST, body)
         assert said["kind"] == wire.UNAVAILABLE
         assert servers.keys == []
 
@@ -281,10 +282,10 @@ def test_no_place_is_left_by_who_asked_two_servers_in_turn(tmp_path):
         await first.request(A)
         body = json.loads(wire.encode_call(Position(0), B))
         for desk, pause in ((one, 1), (other, 25), (one, 14), (other, 12), (one, 8)):
-            assert (await desk.call(G, "b", wire.REQUEST, body))["answer"] == wire.DENIED
+            assert (await desk.call(G, Identity(Role.MACHINE, "b"), wire.REQUEST, body))["answer"] == wire.DENIED
             await asyncio.sleep(pause)
         await first.abort(A, "no more")
-        assert (await other.call(G, "b", wire.REQUEST, body))["answer"] == wire.GRANTED
+        assert (await other.call(G, Identity(Role.MACHINE, "b"), wire.REQUEST, body))["answer"] == wire.GRANTED
         assert [key for key in servers.keys if key.startswith("waiters/")] == []
 
     play(story, tmp_path)
@@ -376,7 +377,7 @@ def test_a_call_that_cannot_be_read_is_refused_with_its_fault(changes, said, tmp
         body = json.loads(wire.encode_call(Position(0), A)) | changes
         body = {name: value for name, value in body.items() if value is not None}
         with pytest.raises(BadJsonError, match=re.escape(said)):
-            await servers.desk().call(G, "a", wire.REQUEST, body)
+            await servers.desk().call(G, Identity(Role.MACHINE, "a"), wire.REQUEST, body)
         assert servers.server.revision == 0 or servers.keys == []
 
     play(story, tmp_path)

@@ -17,6 +17,7 @@ from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.claim import COMMITTED
 from locksmith.server import shared_places, shared_reads
 from locksmith.server.hub import Hub
+from locksmith.server.identity import Identity, Role
 from locksmith.store.protocol import Position
 from tests.builders.claims import claim
 from tests.builders.machine_desks import G, play
@@ -259,7 +260,7 @@ def test_a_server_that_cannot_follow_the_store_answers_nothing_from_memory(tmp_p
             await asyncio.sleep(100)
             late = machines[5]
             with pytest.raises(LocksmithError):
-                await desk.call(G, late.claim.holder, "request", _fields(late.claim))
+                await desk.call(G, Identity(Role.MACHINE, late.claim.holder), "request", _fields(late.claim))
             assert isinstance(late.answer, Denied)
             for machine in machines:
                 machine.vanish()
