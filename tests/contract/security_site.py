@@ -40,6 +40,8 @@ from tests.harness.etcd import PASSWORD, ROOT_PASSWORD, ROOT_USER, USER, WHEEL, 
 from tests.harness.fleetlock_server import FleetLockServer
 
 TOOL = (sys.executable, "-c", "from locksmith.cli.main import main; main()")
+TRUSTED = "127.0.0.2"
+"""An address that has rights: in `metrics-clients`, and in the `clients` of the group lan. Callers have 127.0.0.1."""
 GROUP_PASSWORD = "correct horse 7 battery"
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 PEOPLE = {"viewer": (VIEWER, ()), "operator": (OPERATOR, ()), "of-web": (OPERATOR, ("web",))}
@@ -163,6 +165,22 @@ class World:
     def fleetlock(self, call: str, client: str, group: str = "web") -> int:
         return self.server.call(call, client, group, Authorization=f"Bearer {GROUP_PASSWORD}")[0]
 
+    def fleetlock_without_secret(
+        self, group: str, address: str = "127.0.0.1", certificate: KeyPair | None = None
+    ) -> bool:
+        """Whether a client without a secret, which calls from an address, can take its slot, and release it."""
+        header, body = ("-H", "fleet-lock-protocol: true"), {"client_params": {"id": "c1", "group": group}}
+        how = (*header, *_from(address), *_shown(certificate))
+        statuses = [self.curl(f"/v1/{call}", *how, body=body)[0] for call in ("pre-reboot", "steady-state")]
+        assert statuses in ([200, 200], [403, 403]), statuses
+        return statuses == [200, 200]
+
+    def scrapes(self, address: str = "127.0.0.1", token: str = "", *more: str) -> bool:
+        """Whether a caller from this address is given the metrics."""
+        status, _ = self.curl("/metrics", "-o", os.devnull, *_from(address), *more, token=token)
+        assert status in {200, 401, 403}, status
+        return status == 200
+
     def holds(self, holder: str, group: str = "web") -> None:
         """Let a daemon hold a slot."""
 
@@ -213,6 +231,10 @@ def _shown(certificate: KeyPair | None) -> tuple[str, ...]:
     return ("--cert", str(certificate.cert), "--key", str(certificate.key)) if certificate else ()
 
 
+def _from(address: str) -> tuple[str, ...]:
+    return ("--interface", address)
+
+
 @asynccontextmanager
 async def taking(settings: StoreSettings, group: str) -> AsyncIterator[RebootLock]:
     """Open the lock of a group, as a daemon has it."""
@@ -245,8 +267,18 @@ def world_in(folder: Path) -> Iterator[World]:
                 etcd.call("/v3/auth/role/grant", root, name=name, perm=of)
             etcd.call("/v3/auth/user/grant", root, user=name, role=name)
         where = {"endpoints": list(etcd.endpoints), "username": "server", "password-file": folder / "server-password"}
-        groups = {"web": {"password-file": password}, "db": {"password-file": folder / "db-password"}}
-        tls = {"certfile": pair.cert, "keyfile": pair.key, "client-cafile": clients.cert}
+        groups: dict[str, dict[str, Any]] = {
+            "web": {"password-file": password},
+            "db": {"password-file": folder / "db-password"},
+            "lan": {"clients": [TRUSTED]},
+            "vpn": {"certificates": True},
+        }
+        tls: dict[str, Any] = {
+            "certfile": pair.cert,
+            "keyfile": pair.key,
+            "client-cafile": clients.cert,
+            "metrics-clients": [TRUSTED],
+        }
         with FleetLockServer(etcd, groups, server=tls, tables={"etcd": where}) as server:
             server.context = ssl.create_default_context(cafile=str(folder / "server/ca.crt"))
             yield World(etcd, server, folder, clients)

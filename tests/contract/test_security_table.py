@@ -21,7 +21,7 @@ from locksmith.server.answers import Answer
 from locksmith.server.permissions import Action, may
 from tests.builders.callers import asked
 from tests.builders.claims import claim
-from tests.contract.security_site import NOW, World, taking, world_in
+from tests.contract.security_site import NOW, TRUSTED, World, taking, world_in
 from tests.harness.certificates import Authority
 from tests.harness.etcd import USER, wait_until
 
@@ -115,6 +115,13 @@ def fleetlock_daemon(world):
     holders = world.play(lambda store: LockAdmin(Guarded(store, "web")).read()).semaphore.holders
     world.play(lambda store: LockAdmin(Guarded(store, "web")).unlock(OTHER))
     return OTHER not in holders
+
+
+def metrics_address_call(world):
+    """From the address that may scrape: what the other callers of this page ask for."""
+    paths = ("/whoami", "/api/v1/groups", "/machines/v1/web/hello")
+    statuses = [world.curl(path, "--interface", TRUSTED, body=None if i < 2 else {})[0] for i, path in enumerate(paths)]
+    return any(status not in {401, 403} for status in statuses)
 
 
 def revoked(world):
@@ -228,6 +235,18 @@ ATTEMPTS = {
     "fleetlock-daemon": fleetlock_daemon,
     "fleetlock-other-group": lambda world: world.fleetlock("pre-reboot", "c1", "db") == 200,
     "fleetlock-order": lambda world: world.who(world.password) is not None,
+    "fleetlock-address": lambda world: world.fleetlock_without_secret("lan", TRUSTED),
+    "fleetlock-no-address": lambda world: world.fleetlock_without_secret("lan"),
+    "fleetlock-certificate": lambda world: world.fleetlock_without_secret("vpn", certificate=world.certificate("c1")),
+    "fleetlock-no-certificate": lambda world: world.fleetlock_without_secret("vpn"),
+    "metrics-address": lambda world: world.scrapes(TRUSTED),
+    "metrics-no-address": lambda world: world.scrapes(),
+    "metrics-address-header": lambda world: world.scrapes(
+        "127.0.0.1", "", "-H", f"X-Forwarded-For: {TRUSTED}", "-H", f"Forwarded: for={TRUSTED}"
+    ),
+    "metrics-address-call": metrics_address_call,
+    "metrics-viewer": lambda world: world.scrapes(token=world.tokens["viewer"].text),
+    "metrics-machine": lambda world: world.scrapes(token=world.tokens["machine"].text),
     "revoked": revoked,
     "ended": ended,
     "no-secret": lambda world: world.acts() or world.who() is not None,
