@@ -59,6 +59,7 @@ SHORT = 15.0
 """Seconds: the rest of a machine's wait, which is not made shorter again and again."""
 PLACE_TTL = 240.0
 """Seconds after which a place expires that no call keeps. A machine asks every minute, and at once elsewhere."""
+DAEMON_STOPS = "the machine's daemon stops, and does not know of this slot"
 MOST_KEPT = 20_000
 """The locks of waiting claims that are kept."""
 
@@ -194,12 +195,13 @@ class MachineDesk:
                 if not acknowledged:
                     self._keep(group, waiting)
                 return {"answer": wire.DONE, "nonce": claim.nonce, "acknowledged": acknowledged, **at}
-            if call == wire.LEAVE:
-                await waiting.lock.leave(claim)
-            else:
+            ends = call != wire.LEAVE or read(dict(asked.fields), "ends", bool, False)
+            if ends:
                 waiting.store.release()
                 await self._end(group, waiting.lock, claim, call, asked)
-            return {"answer": wire.DONE, "nonce": claim.nonce, **at}
+            else:
+                await waiting.lock.leave(claim)
+            return {"answer": wire.DONE, "nonce": claim.nonce, "ended": ends, **at}
         finally:
             if self._kept.get((group, claim.holder)) is not waiting:
                 waiting.lock.rest()
@@ -218,6 +220,9 @@ class MachineDesk:
         await ended.end(self._store_of(group), group, claim)
         if call == wire.ABORT:
             await lock.release(claim, fence_pending=True, why=wire.text_of(asked.fields, "reason"))
+        elif call == wire.LEAVE:
+            # A transaction that takes the slot depends on the mark, so no fence is needed: it wakes all who wait.
+            await lock.release(claim, fence_pending=not self._store.transactional, why=DAEMON_STOPS)
         elif claim.state == HELD:
             await lock.release(claim, fence_pending=True, why="booted before its reboot was ordered")
         else:

@@ -59,6 +59,8 @@ class Server:
         self._rng = Random()  # noqa: S311 - when to ask, no secret
         self._granted = ""
         self._waiting: tuple[Claim, Denied] | None = None
+        self._asked: Claim | None = None
+        """The claim without a slot for which a server was asked: a request of it may be on its way still."""
         self._poll: asyncio.Task[None] | None = None
         if client is not None:
             self._client = client
@@ -112,9 +114,10 @@ class Server:
             return doubt
         if held and claim.taken is None:  # a server that has just started must not take it a second time
             claim = replace(claim, taken=datetime.now().astimezone())
+        self._asked = None if held else claim
         answer = await self._ask(wire.REQUEST, claim, LIMIT)
         if isinstance(answer, Granted):
-            self._granted = claim.nonce
+            self._granted, self._asked = claim.nonce, None
         elif not (answer.lost or answer.must_release):
             self._waiting = (claim, answer)
             self._wait_for(claim)
@@ -149,6 +152,7 @@ class Server:
         """Give the slot and the place back. No request that is still on its way takes a slot after that."""
         self._stop_waiting()
         await self._call(wire.ABORT, claim, reason=reason[: wire.LONGEST])
+        self._asked = None
 
     async def complete(self, claim: Claim) -> None:
         """Release the slot; the group remembers the reboot."""
@@ -160,13 +164,17 @@ class Server:
         return False
 
     async def close(self) -> None:
-        """Leave the queue. Where that fails, the place expires."""
+        """Leave the queue, and end a claim that has no slot: no late request takes one for a daemon that stops.
+
+        Where that fails, the place expires. If the reboot journal keeps the claim, the next start makes another.
+        """
         waiting, _ = self._waiting or (None, None)
+        asked, self._asked = self._asked, None
         self._stop_waiting()
-        if waiting is not None:
+        if (leaves := asked or waiting) is not None:
             with suppress(LocksmithError, TimeoutError):
                 async with asyncio.timeout(LEAVE_LIMIT):
-                    await self._client.call(wire.LEAVE, waiting, limit=LEAVE_LIMIT)
+                    await self._client.call(wire.LEAVE, leaves, limit=LEAVE_LIMIT, ends=asked is not None)
 
     async def _doubt(self, *, held: bool) -> Denied | None:
         """Compare the store with what this machine has seen of it; None: it is to be believed."""

@@ -27,6 +27,16 @@ class Unmarked(SimMachineDesk):
     guards = Passing
 
 
+class Unended(SimMachineDesk):
+    """Lets a daemon that stops leave the queue, and does not write that its claim has ended."""
+
+    async def _of_claim(self, group, claim, call, asked):
+        if call != wire.LEAVE:
+            return await super()._of_claim(group, claim, call, asked)
+        said = await super()._of_claim(group, claim, call, replace(asked, fields={**asked.fields, "ends": False}))
+        return {**said, "ended": True}
+
+
 class Granting(SimMachineDesk):
     """Lets a machine reboot without a word in the store."""
 
@@ -101,6 +111,12 @@ def lossy(drawn: Plan) -> Plan:
     return replace(quiet(drawn), slots=3, busy=5.0, faults=faults)
 
 
+def stopping(drawn: Plan) -> Plan:
+    """What takes daemons that stop while they wait."""
+    quick = lossy(drawn)
+    return replace(quick, faults=replace(quick.faults, restarts=60))
+
+
 def ordered(drawn: Plan) -> Plan:
     """What takes an operator who freezes and thaws, all the time."""
     return replace(quiet(drawn), operator_acts=150, slots=4, only=("freeze", "thaw"))
@@ -108,6 +124,7 @@ def ordered(drawn: Plan) -> Plan:
 
 BROKEN_SERVERS = [
     Broken(Unmarked, "which has ended that claim", lossy, seed=10),
+    Broken(Unended, "which has ended that claim", stopping, seed=28),
     Broken(Granting, "without holding a slot past its point of no return", quiet),
     Broken(Keeping, "still held", quiet),
     Broken(Mistaken, "took a slot for", quiet),

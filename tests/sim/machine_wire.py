@@ -48,6 +48,10 @@ class _Believes:
         return Identity(Role.MACHINE, self.machine)
 
 
+def _stands_by(*, parked: bool) -> None:
+    """Do nothing: here is no door that counts those who wait."""
+
+
 class Routes:
     """The HTTP side of one run of a server, for machines."""
 
@@ -70,7 +74,7 @@ class Routes:
             return {"type": "http.disconnect"}
 
         path = {"group": self._group, "call": behalf.call}
-        state = {"guest": SimpleNamespace(stage=None)}
+        state = {"guest": SimpleNamespace(stage=None, park=_stands_by)}
         scope = {"type": "http", "method": "POST", "headers": [], "path_params": path, "state": state}
         calls = _Calls(self.desk, cast("Identifies", _Believes(behalf.machine)), {self._group})
         answer = await calls.answer(HttpRequest(scope, cast("Any", receive)))
@@ -151,7 +155,7 @@ class MachineWire:
         where = said.get("store")
         if where is not None and where["revision"] > 0:  # 0: it does not say where it was given
             caller.saw(Answer(None, where["revision"], sent), max(versions, default=0))
-        if call in (wire.ABORT, wire.COMPLETE) and said.get("answer") == wire.DONE:
+        if call in (wire.ABORT, wire.COMPLETE, wire.LEAVE) and said.get("answer") == wire.DONE and said["ended"]:
             caller.done(said["nonce"])
 
 

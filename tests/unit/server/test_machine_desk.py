@@ -82,6 +82,48 @@ def test_a_request_that_comes_after_the_end_of_its_claim_takes_no_slot(store, tm
 
 
 @pytest.mark.parametrize("store", STORES)
+def test_a_request_that_comes_after_its_daemon_has_stopped_takes_no_slot(store, tmp_path):
+    async def story(servers):
+        doors = servers.doors("a", servers.desk(), servers.desk())
+        stopping = servers.strategy("a", *doors)
+        doors[0].frozen = frozenset({wire.REQUEST})
+        with pytest.raises(OutcomeUnknownError):
+            await stopping.request(A)
+        await stopping.close()
+        [(status, said)] = await doors[0].thaw()
+        assert (status, said["answer"], said["must_release"]) == (200, wire.DENIED, True)
+        assert await servers.holders() == ()
+        assert servers.keys == []
+
+    play(story, tmp_path, store)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_daemon_that_stops_releases_a_slot_of_which_it_was_not_told_and_keeps_its_own(store, tmp_path):
+    async def story(servers):
+        [door] = servers.doors("a", servers.desk())
+        stopping = servers.strategy("a", door)
+        door.lost_calls = frozenset({wire.REQUEST})
+        with pytest.raises(OutcomeUnknownError):
+            await stopping.request(A)
+        assert await servers.holders() == ("a",)
+        await stopping.close()
+        assert await servers.holders() == ()
+        door.lost_calls = frozenset()
+        again = servers.strategy("a", door)
+        denied = await again.request(A)  # the reboot journal has kept the claim
+        assert isinstance(denied, Denied)
+        assert denied.must_release
+        await again.abort(A, denied.text)
+        another = replace(A, nonce="another")
+        assert isinstance(await again.request(another), Granted)
+        await again.close()
+        assert await servers.holders() == ("a",)
+
+    play(story, tmp_path, store)
+
+
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("number", range(8))
 def test_whichever_write_of_a_request_comes_late_it_takes_no_slot_after_the_end(number, store, tmp_path):
     """A server sends its writes to etcd, and one is applied after the machine has ended the claim elsewhere."""
