@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from locksmith.errors import ConflictError, CorruptValueError
-from locksmith.lock import places
+from locksmith.lock import ended, places
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import keys, member
 from locksmith.lock.records.member import MOST, NOT_SEEN, Member
@@ -108,6 +108,8 @@ async def tidy(store: Store, group: str, now: datetime) -> None:
             else:
                 kept.append((found.gone or found.seen, entry))
     kept.sort(key=lambda one: one[0])
-    for entry in [*old, *(entry for _, entry in kept[: max(0, len(kept) - MOST)])]:
+    old += [entry for _, entry in kept[: max(0, len(kept) - MOST)]]
+    await ended.forget(store, group, [keys.unsegment(entry.key.removeprefix(prefix)) for entry in old])
+    for entry in old:
         with contextlib.suppress(ConflictError):
             await remove(store, entry)

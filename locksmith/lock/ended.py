@@ -3,17 +3,24 @@
 A request may lie unread in the socket of a server that stands still. Meanwhile the machine asks another server, and
 ends its claim there. Without a mark in the store the late request would take a slot that no machine knows of. So the
 end of a claim is written before its release, under `ended/<id>`, and each take through a server depends on that key.
+
+What is written of a machine that is gone is forgotten with its other records. The key `forgotten` is written before.
+Each request says which revision its machine had seen of the store. A request that was sent before `forgotten` was
+written takes no slot: it may be one of a claim that was forgotten. Its machine learns the revision, and asks again. No
+clock decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from locksmith.errors import ConflictError, CorruptValueError, LockError
+from locksmith.errors import ConflictError, CorruptValueError, LockError, StoreUnavailableError
+from locksmith.lock.chunks import READS
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
 from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
-from locksmith.store.protocol import Also, Check, Entry, Reading, Store
+from locksmith.store.protocol import ABSENT, Also, Check, Entry, Reading, Store
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump
 
@@ -28,34 +35,51 @@ class EndedError(LockError):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The nonces, the last at the end, and the version of their key."""
+    """The nonces, the last at the end, the version of their key, and that of the key `forgotten`."""
 
     nonces: tuple[str, ...]
     version: int
+    forgotten: int = ABSENT
 
-    def refuse(self, claim: Claim) -> None:
-        """`EndedError`: the claim was ended."""
+    def refuse(self, claim: Claim, seen: int) -> None:
+        """`EndedError`: the claim was ended. `StoreUnavailableError`: it may be, as far as the machine has `seen`."""
         if claim.nonce in self.nonces:
             raise EndedError(f"the claim {claim.nonce} of {claim.holder} was ended: this request came late")
+        if seen < self.forgotten:
+            raise StoreUnavailableError(late(seen, self.forgotten))
 
 
-def read(reading: Reading, key: str) -> Ended:
-    """Read what a machine has ended; `CorruptValueError`: it cannot be read."""
+def late(seen: int, forgotten: int) -> str:
+    """Say why a request cannot be told from one of a claim that was ended and forgotten."""
+    return (
+        f"claims that had ended were forgotten at revision {forgotten} of the store, and this machine had seen "
+        f"revision {seen} when it asked: it asks again"
+    )
+
+
+def keys_of(group: str, machine_id: str) -> list[str]:
+    """Name the keys on which a take of a machine depends, for `read`."""
+    return [keys.ended_key(group, machine_id), keys.forgotten_key(group)]
+
+
+def read(readings: Sequence[Reading], key: str) -> Ended:
+    """Read what a machine has ended, from the readings of `keys_of`; `CorruptValueError`: it cannot be read."""
+    reading, forgotten = readings
     if reading.entry is None:
-        return Ended((), reading.version)
+        return Ended((), reading.version, forgotten.version)
     try:
         fields = jsonread.load_record(reading.entry.value, limits.LOCAL)
         nonces = jsonread.read(fields, "nonces", list)
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a list of ended claims: {error}") from None
-    return Ended(tuple(map(str, nonces)), reading.version)
+    return Ended(tuple(map(str, nonces)), reading.version, forgotten.version)
 
 
 async def end(store: Store, group: str, claim: Claim) -> None:
     """Write that a claim has ended, unless that is written already. Errors are the store's, `CorruptValueError`."""
     key = keys.ended_key(group, claim.holder)
     for left in reversed(range(TRIES)):
-        ended = read(await store.get(key), key)
+        ended = read(await store.read(keys_of(group, claim.holder)), key)
         if claim.nonce in ended.nonces:
             return
         fields = {"schema": SCHEMA, "nonces": [*ended.nonces, claim.nonce][-MOST:]}
@@ -68,6 +92,22 @@ async def end(store: Store, group: str, claim: Claim) -> None:
             return
 
 
+async def forget(store: Store, group: str, machine_ids: Collection[str]) -> None:
+    """Forget what these machines have ended. Errors are the store's."""
+    of = [keys.ended_key(group, machine_id) for machine_id in machine_ids]
+    found = []
+    for start in range(0, len(of), READS):
+        found += [reading.entry for reading in await store.read(of[start : start + READS]) if reading.entry]
+    if not found:
+        return
+    key = keys.forgotten_key(group)
+    with suppress(ConflictError):  # then another has written it, after these claims had ended
+        await store.swap(key, dump({"schema": SCHEMA}), (await store.get(key)).version)
+    for entry in found:
+        with suppress(ConflictError):  # the machine has ended another claim: it is not gone
+            await store.delete(entry.key, entry.version)
+
+
 class UnlessEnded(ObservedStore):
     """The store of one request: a claim enters the semaphore only if it was not ended by then.
 
@@ -78,9 +118,12 @@ class UnlessEnded(ObservedStore):
     def __init__(self, store: Store, group: str, claim: Claim) -> None:
         super().__init__(store, Meter())
         self._group, self._claim = group, claim
-        self._key = keys.ended_key(group, claim.holder)
+        self._keys = keys_of(group, claim.holder)
+        self._key = self._keys[0]
         self._ended: Ended | None = None
         self._takes = True
+        self.seen = 0
+        """The revision that the machine had seen when it sent the request."""
 
     def release(self) -> None:
         """Guard nothing from now on: the claim is released."""
@@ -93,16 +136,17 @@ class UnlessEnded(ObservedStore):
         if not self._takes or key != keys.semaphore_key(self._group):
             return await super().swap(key, value, version, also, ttl=ttl)
         if self._ended is None or not self.transactional:
-            self._ended = read(await self.get(self._key), self._key)
-        self._ended.refuse(self._claim)
-        guard = [Check(self._key, self._ended.version)] if self.transactional else []
+            self._ended = read(await self.read(self._keys), self._key)
+        self._ended.refuse(self._claim, self.seen)
+        versions = (self._ended.version, self._ended.forgotten)
+        guard = [Check(*one) for one in zip(self._keys, versions, strict=True)] if self.transactional else []
         try:
             return await super().swap(key, value, version, [*also, *guard], ttl=ttl)
         except ConflictError:
             self._ended = None
             raise
 
-    def knows_ended(self, reading: Reading) -> None:
-        """Take what was just read of the key; `EndedError`: the claim was ended."""
-        self._ended = read(reading, self._key)
-        self._ended.refuse(self._claim)
+    def knows_ended(self, readings: Sequence[Reading]) -> None:
+        """Take what was just read of `keys_of`. Errors are those of `Ended.refuse`."""
+        self._ended = read(readings, self._key)
+        self._ended.refuse(self._claim, self.seen)

@@ -13,6 +13,7 @@ from random import Random
 from typing import Protocol
 
 from locksmith.errors import ConflictError, CorruptValueError, HostError, StoreError, StoreRefusedError
+from locksmith.lock import ended
 from locksmith.lock.absence import move, note_absent, tidy
 from locksmith.lock.records import keys, member, node
 from locksmith.lock.records.member import STOPPED, Member
@@ -148,6 +149,7 @@ async def forget(store: Store, group: str, machine_id: str) -> bool:
     """Remove what the group remembers of a machine; False: it remembers nothing. Errors are the store's."""
     both = await store.read([keys.member_key(group, machine_id), keys.absent_key(group, machine_id)])
     found = [reading.entry for reading in both if reading.entry]
+    await ended.forget(store, group, [machine_id])
     for entry in found:
         await remove(store, entry)
     return bool(found)

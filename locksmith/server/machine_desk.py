@@ -15,7 +15,7 @@ refused here before anything is written, and is noticed by the machine too: each
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -71,7 +71,7 @@ class _Waiting:
     claim: Claim
     lock: QueuedLock
     store: UnlessEnded
-    mark: Reading | None = None
+    mark: Sequence[Reading] = ()
     """What the machine has ended, as it was just read."""
 
 
@@ -209,7 +209,7 @@ class MachineDesk:
     async def _take(self, waiting: _Waiting) -> Answer:
         """Take a slot, unless the machine has ended the claim: if this request is no late one, it is to release it."""
         try:
-            if waiting.mark is not None:
+            if waiting.mark:
                 waiting.store.knows_ended(waiting.mark)
             return await waiting.lock.take(waiting.claim)
         except EndedError as error:
@@ -237,7 +237,7 @@ class MachineDesk:
         A claim is released in a store that was restored, too: its machine holds what that store says.
         """
         store, claim, own = self._store_of(group), waiting.claim, self._cluster
-        semaphore, mark = await store.read([keys.semaphore_key(group), keys.ended_key(group, claim.holder)])
+        semaphore, *mark = await store.read([keys.semaphore_key(group), *ended.keys_of(group, claim.holder)])
         now = semaphore.revision
         if known.cluster and own and known.cluster != own:
             return now, OtherClusterError(
@@ -249,7 +249,10 @@ class MachineDesk:
             return now, StoreUnavailableError(
                 f"its store is at revision {now}, and this machine has seen {known.revision}"
             )
-        waiting.mark = mark
+        if call == wire.REQUEST and known.revision < (forgotten := mark[-1].version):
+            return now, StoreUnavailableError(ended.late(known.revision, forgotten))
+        # Other calls are of a claim that has its slot, so it has not ended.
+        waiting.mark, waiting.store.seen = mark, known.revision if call == wire.REQUEST else now
         return now, None
 
     async def _wait(self, group: str, claim: Claim, limit: float) -> bool:

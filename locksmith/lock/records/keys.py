@@ -140,9 +140,19 @@ def hooks_key(group: str, client: str) -> str:
     return f"{group_prefix(group)}hooks/{segment(client)}"
 
 
+def ended_prefix(group: str) -> str:
+    """Name the prefix of the claims that machines have ended through a server."""
+    return f"{group_prefix(group)}ended/"
+
+
+def forgotten_key(group: str) -> str:
+    """Name the key that is written before such claims are forgotten: a request counts if its machine has seen that."""
+    return f"{group_prefix(group)}forgotten"
+
+
 def ended_key(group: str, machine_id: str) -> str:
     """Name the key of the last claims that a machine has ended through a server: none of them takes a slot later."""
-    return f"{group_prefix(group)}ended/{segment(machine_id)}"
+    return ended_prefix(group) + segment(machine_id)
 
 
 def windows_prefix() -> str:
