@@ -49,6 +49,17 @@ SEVERITIES: Final = {
     NO_REBOOT: "warning",
 }
 """How a receiver may colour an event: apprise's types."""
+_CAUSES: Final = (
+    ("refused", "it refused the connection: no program listens there"),
+    ("resolve|not known|name resolution|getaddrinfo", "its host name was not found"),
+    ("connect timeout|connection to .* timed out|ConnectTimeout", "no connection came about in time"),
+    ("timed out|timeout", "it took the connection, and gave no answer in time: the message may still arrive"),
+    ("certificate", "its TLS certificate is not one to trust"),
+    ("ssl|tls", "TLS failed"),
+    ("unreachable|no route", "there is no route to it"),
+    ("reset|aborted|closed|broken pipe", "it ended the connection without an answer"),
+)
+"""What the library's words about a connection mean: they have the URL in them, and are not repeated."""
 _SHORTEST_PART: Final = 4
 """Characters of the shortest part of a URL that is left out of what the library says of it."""
 
@@ -152,7 +163,8 @@ def _problem_of(target: Target, title: str, message: str, told: Notice) -> str:
         logger.removeHandler(heard)
     if sent:
         return ""
-    return _without(url, " ".join(heard.lines) or f"{plugin.service_name} did not take it")
+    said = _without(url, " ".join(heard.lines) or f"{plugin.service_name} did not take it")
+    return f"{said.rstrip('.')}: {heard.cause}" if heard.cause else said
 
 
 def _add_fields(plugin: Any, told: Notice) -> None:
@@ -192,26 +204,39 @@ def _schemes(library: Any) -> set[str]:
 
 
 def _quiet() -> None:
-    """Keep the library's own lines, which may have parts of URLs, out of the log."""
+    """Keep the library's own lines, which may have parts of URLs, out of the log. `_Heard` hears all of them."""
     logger = logging.getLogger("apprise")
     if not logger.handlers:
         logger.addHandler(logging.NullHandler())
     logger.propagate = False
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.DEBUG)
 
 
 class _Heard(logging.Handler):
-    """Keeps what the library logs in this thread: the only place where it says why it could not send."""
+    """Keeps what the library warns of in this thread: the only place where it says why it could not send.
+
+    `cause`: how a connection failed, which it says in a line for debugging; empty: it does not.
+    """
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__(logging.DEBUG)
         self._thread = threading.get_ident()
         self.lines: list[str] = []
+        self.cause = ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line of this thread."""
-        if record.thread == self._thread and len(self.lines) < 3:  # noqa: PLR2004 - the first say the cause
+        if record.thread != self._thread:
+            return
+        if record.levelno < logging.WARNING:
+            if str(record.msg).startswith("Socket Exception"):
+                self.cause = self.cause or _cause(record.getMessage())
+        elif len(self.lines) < 3:  # noqa: PLR2004 - the first say the cause
             self.lines.append(one_line(record.getMessage(), 300))
+
+
+def _cause(text: str) -> str:
+    return next((cause for words, cause in _CAUSES if re.search(words, text, re.IGNORECASE)), "")
 
 
 def _without(url: str, text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import html
 import itertools
 import json
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -167,20 +168,26 @@ def test_html_and_line_breaks_in_names_and_reasons_forge_nothing(etcd, group):
 
 def test_the_tool_sends_a_test_message_to_each_target_and_says_how_it_went(etcd, group, monkeypatch, capfd):
     ctl = Ctl(monkeypatch, capfd)
-    with webhook() as hook:
-        server = NotifyServer(etcd, {"bad": "json://127.0.0.1:1/secret-token", "ops": hook.target()}, [group.name])
+    with webhook() as hook, socket.create_server(("127.0.0.1", 0)) as listener:
+        silent = f"json://127.0.0.1:{listener.getsockname()[1]}/secret-token?rto=1.0"
+        targets = {"bad": "json://127.0.0.1:1/secret-token", "hangs": silent, "ops": hook.target()}
+        server = NotifyServer(etcd, targets, [group.name])
         try:
             monkeypatch.setenv("LOCKSMITH_ROOT", str(server.paths.root))
             ended = ctl("notify", "--test")
             assert (ended.status, ended.out) == (1, "ops: the test message was sent\n")
-            assert ended.err.startswith("Error: bad: A Connection error occurred")
+            refused, hung = ended.err.splitlines()
+            assert refused.startswith("Error: bad: A Connection error occurred")
+            assert refused.endswith(": it refused the connection: no program listens there")
+            assert hung.startswith("Error: hangs: A Connection error occurred")
+            assert hung.endswith(": it took the connection, and gave no answer in time: the message may still arrive")
             assert "secret-token" not in ended.err
             assert ctl("notify", "--test", "ops") == Ended(0, "ops: the test message was sent\n", "")
             assert [body["event"] for body in hook.bodies] == ["test", "test"]
             unknown = ctl.fails("notify", "--test", "opsy", status=2)
-            assert unknown == "Error: there is no target 'opsy': known are bad, ops; did you mean ops?"
+            assert unknown == "Error: there is no target 'opsy': known are bad, hangs, ops; did you mean ops?"
             shown = ctl("notify", "--json").out
-            assert [one["name"] for one in json.loads(shown)["targets"]] == ["bad", "ops"]
+            assert [one["name"] for one in json.loads(shown)["targets"]] == ["bad", "hangs", "ops"]
             assert "127.0.0.1" not in shown
         finally:
             server.remove()

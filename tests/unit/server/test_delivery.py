@@ -3,7 +3,11 @@
 import asyncio
 import json
 import re
+import socket
+import ssl
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from locksmith.fleet.notice_text import FIELDS, Templates
 from locksmith.lock.records.notice import EVENTS, Notice
 from locksmith.server import delivery
 from locksmith.server.delivery import SEVERITIES, Delivery, DeliveryError, MissingLibraryError, service_of
+from tests.harness.certificates import Authority
 from tests.harness.receivers import webhook
 
 pytest.importorskip("apprise")
@@ -61,6 +66,48 @@ def test_a_webhook_gets_the_json_of_the_documentation(target):
     assert json.loads(body) == {**json.loads(documented), "cluster": "prod"}
     assert path == "/hook"
     assert headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("json://127.0.0.1:1/secret-token", "it refused the connection: no program listens there"),
+        ("mailto://u:p@127.0.0.1:1/?to=a@b.example&from=c@d.example", "it refused the connection: no program listens"),
+        ("json://nothing.invalid/secret-token", "its host name was not found"),
+        ("jsons://127.0.0.1:{tls}/secret-token", "its TLS certificate is not one to trust"),
+        ("json://127.0.0.1:{silent}/secret-token?rto=0.5", "and gave no answer in time: the message may still arrive"),
+        ("json://127.0.0.1:{gone}/secret-token", "it ended the connection without an answer"),
+    ],
+)
+def test_how_a_connection_failed_is_said_without_the_url(url, says, target, tmp_path):
+    with others(tmp_path) as ports:
+        said = problem(target(url.format(**ports)))
+    assert says in said
+    assert "secret-token" not in said
+
+
+@contextmanager
+def others(folder: Path) -> Iterator[dict[str, int]]:
+    """Receivers that take a connection: one has a certificate of its own, one is silent, one ends the connection."""
+    pair = Authority(folder / "ca").issue("server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.cert, pair.key)
+    with ExitStack() as stack:
+        tls, silent, gone = (stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3))
+
+        def serve() -> None:
+            with suppress(OSError):
+                context.wrap_socket(tls.accept()[0], server_side=True)
+
+        def end() -> None:
+            with suppress(OSError):
+                connection, _ = gone.accept()
+                connection.recv(1)
+                connection.close()
+
+        for one in (serve, end):
+            threading.Thread(target=one, daemon=True).start()
+        yield {"tls": tls.getsockname()[1], "silent": silent.getsockname()[1], "gone": gone.getsockname()[1]}
 
 
 def table(heading: str) -> dict[str, list[str]]:
