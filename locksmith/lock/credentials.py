@@ -15,9 +15,9 @@ from locksmith.errors import CorruptValueError, LockError
 from locksmith.lock.cas import CasRetry
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import credential, keys
-from locksmith.lock.records.credential import OPERATOR, VIEWER, Credential
+from locksmith.lock.records.credential import CERTIFICATE, OPERATOR, VIEWER, Credential
 from locksmith.store.meter import Meter
-from locksmith.store.protocol import Entry, Put, Store, remove
+from locksmith.store.protocol import ABSENT, Entry, Put, Store, remove
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind, Token
 from locksmith.util.words import quoted
@@ -88,11 +88,11 @@ class CredentialStore:
         return token
 
     async def read_everything(self) -> Sequence[Kept]:
-        """Read machines, people and enrolment secrets; no sessions."""
+        """Read machines, people, enrolment secrets and revoked certificates; no sessions."""
         found: list[Kept] = []
         for prefix in (keys.enrolments_prefix(), keys.people_prefix(), keys.machines_prefix()):
             found += await self._read(prefix)
-        return found
+        return [*found, *await self._read(keys.certificates_prefix())]
 
     async def named(self, name: str, group: str | None = None) -> Sequence[Kept]:
         """Find a machine by its id, a person, or machines by their host name, in one group or in all.
@@ -109,6 +109,25 @@ class CredentialStore:
         """Let a credential count no more; False: it was revoked before. It stays, so its id stays taken."""
         return await self._retry.run(lambda: self._revoke(kept.entry.key, who))
 
+    async def revoked_certificates(self, machine_id: str) -> Kept | None:
+        """Give the revocation of a machine's client certificates, if there is one."""
+        return await self._get(keys.certificates_key(machine_id))
+
+    async def revoke_certificates(self, machine_id: str, who: str, host: str) -> bool:
+        """Let the client certificates of a machine count no more; False: they were revoked before."""
+        now = self._clock()
+        new = Credential(CERTIFICATE, machine_id, "", now, who=who, host=host, revoked=now, revoked_by=who)
+        key = keys.certificates_key(machine_id)
+
+        async def attempt() -> bool:
+            if await self._get(key):
+                await self._tell()  # on v2 an earlier attempt may have written the record alone
+                return False
+            await self._tell(Put(key, credential.encode(new), ABSENT))
+            return True
+
+        return await self._retry.run(attempt)
+
     async def forget(self, kept: Kept, who: str) -> None:
         """Remove a credential: it counts no more, and its id may be enrolled again."""
 
@@ -117,6 +136,8 @@ class CredentialStore:
             await self._revoke(kept.entry.key, who)
             if stands := await self._get(kept.entry.key):
                 await remove(self._store, stands.entry)
+            if kept.one is not None and kept.one.role == CERTIFICATE:
+                await self._tell()  # they count again
 
         await self._retry.run(attempt)
 

@@ -138,8 +138,16 @@ class Credentials:
         if len(machines) > 1:
             return unauthorized("the client certificate names several machines, so it speaks for none")
         if machines:
-            return Identity(Role.MACHINE, next(iter(machines)))
+            return await self._of_certificate(next(iter(machines)))
         return unauthorized(NONE_SENT, 401, CHALLENGE)
+
+    async def _of_certificate(self, machine: str) -> Identity | Answer:
+        kept = await self._known.revoked_certificates(machine)
+        if kept is None:
+            return Identity(Role.MACHINE, machine)
+        when = f" at {moment(kept.one.revoked)}" if kept.one and kept.one.revoked else ""
+        by = f" by {kept.one.revoked_by}" if kept.one and kept.one.revoked_by else ""
+        return unauthorized(f"the client certificates of this machine were revoked{when}{by}")
 
     async def _of_token(self, text: str, origin: str) -> Kept | Answer:
         token = tokens.parse(text)

@@ -7,6 +7,8 @@ credential counts for `FRESH` seconds at most. What ends by a lease is not kept 
 A credential that is not kept costs a read. If many are read at a time, as after a start of the server, or for an origin
 that sends wrong tokens, they are looked for in a list of all credentials, which is read every `FRESH` seconds at most.
 So neither costs etcd more, and a sender of wrong tokens locks no other caller of its origin out.
+
+The machines whose client certificates were revoked are few. They are read as one list, after each change.
 """
 
 import asyncio
@@ -15,6 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from locksmith.errors import StoreUnavailableError
 from locksmith.lock.credentials import Kept, read_kept
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import keys
@@ -33,6 +36,8 @@ WRONG_AT_ONCE, WRONG_PER_SECOND = 20, 0.5
 READS_AT_ONCE, READS_PER_SECOND = 200, 20
 """Reads of single credentials; of more callers at a time, as after a start, the list is read."""
 MOST_ORIGINS: Final = 10_000
+TRIES: Final = 3
+"""Times at which a list is read that others change meanwhile."""
 
 _FOLDERS = (keys.machines_prefix, keys.people_prefix, keys.sessions_prefix, keys.enrolments_prefix)
 
@@ -63,6 +68,9 @@ class KnownCredentials:
         self._reads = RateLimit(READS_AT_ONCE, READS_PER_SECOND)
         self._all: Mapping[str, Entry] = {}
         self._wrong: OrderedDict[str, RateLimit] = OrderedDict()
+        self._revoked: Mapping[str, Kept] | None = None
+        self._revoked_read = float("-inf")
+        self._read_revoked = Shared(self._read_revoked_certificates)
 
     async def of(self, key: str, digest: str, origin: str) -> Kept | Wrong:
         """Give the credential whose token has this digest, as the store had it `FRESH` seconds ago, or later.
@@ -94,6 +102,19 @@ class KnownCredentials:
         leased = found.kept.one is not None and found.kept.one.until is not None
         return found.kept if now() - found.at < (FRESH if leased else LONGEST) else None
 
+    async def revoked_certificates(self, machine_id: str) -> Kept | None:
+        """Give the revocation of a machine's client certificates, as of `FRESH` seconds ago or later; None: they count.
+
+        `StoreUnavailableError`: credentials change faster than they can be read.
+        """
+        if now() - self._asked >= FRESH:
+            await self._ask()
+        for _ in range(TRIES):
+            if self._revoked is not None and now() - self._revoked_read < LONGEST:
+                return self._revoked.get(keys.certificates_key(machine_id))
+            await self._read_revoked()
+        raise StoreUnavailableError("the credentials in etcd change faster than they can be read")
+
     async def read(self, key: str) -> Kept | None:
         """Read a credential; None: there is none."""
         epoch, began = self._epoch, now()
@@ -121,6 +142,7 @@ class KnownCredentials:
         changes = (reading.version, reading.entry.value if reading.entry else b"")
         if changes != self._changes:
             self._read.clear()
+            self._revoked = None
             self._changes = changes
             self._epoch += 1
         self._asked = began
@@ -135,6 +157,13 @@ class KnownCredentials:
         found = [entry for prefix in _FOLDERS for entry in await read_all(self._store, prefix())]
         self._all = {entry.key: entry for entry in found}
         self._listed, self._list_epoch = began, epoch
+
+    async def _read_revoked_certificates(self) -> None:
+        epoch, began = self._epoch, now()
+        found = await read_all(self._store, keys.certificates_prefix())
+        if epoch == self._epoch:  # else another was revoked meanwhile, maybe
+            self._revoked = {entry.key: read_kept(entry) for entry in found}
+            self._revoked_read = began
 
     def _limit(self, origin: str) -> RateLimit:
         limit = self._wrong.setdefault(origin, RateLimit(WRONG_AT_ONCE, WRONG_PER_SECOND))

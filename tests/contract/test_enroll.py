@@ -132,6 +132,20 @@ def test_a_machine_enrols_is_revoked_is_forgotten_and_enrols_again(machine, whee
             assert token[-43:] not in text
 
 
+def test_a_machine_id_means_no_other_machine_that_calls_itself_so(machine):
+    stolen = uuid.uuid4().hex
+    (machine.root / "etc/hostname").write_text(f"{stolen}\n")
+    machine.open()
+    assert machine.enrols().status == 0
+    assert [(one["hostname"], one["holder"]) for one in machine.listed()] == [(stolen, machine.id)]
+    said = machine.ctl("enroll", "revoke", stolen).out
+    assert said == f"any client certificate of the machine {stolen} is revoked: servers refuse it within 5 s\n"
+    assert "was revoked before" in machine.ctl("enroll", "revoke", stolen).out
+    assert [one["counts"] for one in machine.listed()] == [True]
+    assert machine.ctl("enroll", "forget", stolen).out.endswith("counts again, within 5 s\n")
+    assert "there is no credential of" in machine.ctl.fails("enroll", "forget", stolen)
+
+
 def test_people_get_a_token_once_and_lose_it(machine):
     name = f"olga {machine.group}"
     ended = machine.ctl("enroll", "operator", name, "--only", machine.group, "--for", "90d")

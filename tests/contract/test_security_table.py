@@ -46,6 +46,16 @@ def certificate_foreign(world):
     return world.who(certificate=foreign) is not None
 
 
+def certificate_revoked(world):
+    stolen = f"{8:032x}"
+    shown = world.certificate(stolen)
+    assert world.acts(certificate=shown)
+    assert world.tool("server", "enroll", "revoke", stolen) == 0
+    wait_until(lambda: not world.acts(certificate=shown), "the certificate is refused", LIMIT)
+    assert world.acts(certificate=world.certificate(ONE))
+    return world.acts(certificate=world.certificate(stolen))
+
+
 def machine_sign_in(world):
     async def story(store):
         credentials, _ = await world.signed_in(store)
@@ -212,6 +222,7 @@ ATTEMPTS = {
     "certificate-other": lambda world: world.acts(certificate=world.certificate(ONE), holder=OTHER),
     "certificate-two": lambda world: world.acts(certificate=world.certificate(ONE, OTHER)),
     "certificate-unnamed": lambda world: world.acts(certificate=world.certificate("n1.example")),
+    "certificate-revoked": certificate_revoked,
     "certificate-foreign": certificate_foreign,
     "viewer-read": lambda world: world.lets("viewer", Action.READ),
     "viewer-order": lambda world: world.lets("viewer", Action.ORDER),

@@ -1,5 +1,6 @@
 """`enroll`: the credentials of locksmith-server. `enroll machine` is in a module of its own."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,7 +17,7 @@ from locksmith.errors import LockError, UsageError
 from locksmith.fleet.phrases import group_name
 from locksmith.host.hostname import read_hostname
 from locksmith.lock.credentials import CredentialStore, Kept
-from locksmith.lock.records.credential import ENROLMENT, MACHINE, OPERATOR, VIEWER, Credential
+from locksmith.lock.records.credential import CERTIFICATE, ENROLMENT, MACHINE, OPERATOR, VIEWER, Credential
 from locksmith.store.protocol import Store
 from locksmith.util.records import optional_moment
 from locksmith.util.tokens import Token
@@ -28,6 +29,7 @@ LONGEST_SECRET: Final = timedelta(days=7)
 """For how long machines can enrol with one secret at most."""
 LONGEST_NAME: Final = 100
 """Characters of a person's name."""
+_MACHINE_ID = re.compile("[0-9a-f]{32}")
 HEAD = ("WHAT", "NAME", "GROUPS", "SINCE", "BY", "UNTIL")
 
 
@@ -134,17 +136,24 @@ def list_(session: Session, *, as_json: bool) -> None:
 @click.option("--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it.")
 @pass_session
 def revoke(session: Session, *, name: str, group: str | None) -> None:
-    """Let the credential of a machine or a person count no more. Its name stays taken.
+    """Let what a machine or a person has count no more: its token, and a machine's client certificates.
 
-    NAME is a machine-id, a host name, or a person's name.
+    NAME is a machine-id, a host name, or a person's name. Its name stays taken. With --in, only the token of a machine
+    in that group is revoked. Client certificates count for all groups, so they are revoked without --in.
     """
 
-    async def work(store: Store) -> tuple[Kept, bool]:
-        kept = await _one(store, name, group)
-        return kept, await CredentialStore(store).revoke(kept, invoking_user())
+    async def work(store: Store) -> list[tuple[str, bool]]:
+        every, who = CredentialStore(store), invoking_user()
+        found = await _of_one(store, name, group)
+        machine = _machine(name, found)
+        done = []
+        if machine and group is None:
+            host = read_hostname(session.paths)
+            done.append((_certificates(machine), await every.revoke_certificates(machine, who, host)))
+        return [*done, *[(_title(kept), await every.revoke(kept, who)) for kept in found if not _is_revocation(kept)]]
 
-    kept, done = session.with_store(work)
-    say(f"{_title(kept)} is revoked: {NOTICED}" if done else f"nothing to revoke: {_title(kept)} was revoked before")
+    for what, done in session.with_store(work):
+        say(f"{what} is revoked: {NOTICED}" if done else f"nothing to revoke: {what} was revoked before")
 
 
 @enroll.command("forget", cls=GoCommand)
@@ -152,15 +161,24 @@ def revoke(session: Session, *, name: str, group: str | None) -> None:
 @click.option("--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it.")
 @pass_session
 def forget(session: Session, *, name: str, group: str | None) -> None:
-    """Revoke a credential and remove it, so that the machine or the person can be enrolled again."""
+    """Revoke a token and remove it, so that the machine or the person can be enrolled again.
 
-    async def work(store: Store) -> Kept:
-        kept = await _one(store, name, group)
-        await CredentialStore(store).forget(kept, invoking_user())
-        return kept
+    If the client certificates of a machine were revoked, they count again. With --in, they do not.
+    """
 
-    kept = session.with_store(work)
-    say(f"{_title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
+    async def work(store: Store) -> list[Kept]:
+        found = await _of_one(store, name, group)
+        if not found:
+            raise _unknown(name)
+        for kept in found:
+            await CredentialStore(store).forget(kept, invoking_user())
+        return found
+
+    for kept in session.with_store(work):
+        if _is_revocation(kept):
+            say(f"{_title(kept)} counts again, within 5 s")
+        else:
+            say(f"{_title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
 
 
 def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts: str | None) -> None:
@@ -219,21 +237,54 @@ def _clock(when: datetime) -> str:
     return clock(when, datetime.now(UTC).astimezone())
 
 
-async def _one(store: Store, name: str, group: str | None) -> Kept:
-    """Find what a person names; `LockError`: there is none, or more than one."""
-    found = await CredentialStore(store).named(name, group)
-    if not found:
-        raise LockError(f"there is no credential of {name!r}: see `locksmithctl enroll list`; nothing was done")
-    if len(found) > 1:
+async def _of_one(store: Store, name: str, group: str | None) -> list[Kept]:
+    """Find what a machine, or a person, has. `LockError`: none is known, or the name means several machines.
+
+    A machine-id of which nothing is known may have a certificate: then there is nothing, and no error.
+    """
+    every = CredentialStore(store)
+    found = list(await every.named(name, group))
+    if _MACHINE_ID.fullmatch(name):  # another machine may call itself so
+        found = [kept for kept in found if kept.one and kept.one.holder == name]
+    if len({kept.one.holder if kept.one else kept.entry.key for kept in found}) > 1:
         said = named([_title(kept) for kept in found])
-        raise LockError(f"{name!r} means {said}: name the group with --in, or the machine-id; nothing was done")
-    return found[0]
+        raise LockError(f"{name!r} means {said}: give the machine-id; nothing was done")
+    machine = _machine(name, found)
+    if machine and group is None:
+        named_so = [kept for kept in await every.named(machine) if kept.one and kept.one.holder == machine]
+        revoked = await every.revoked_certificates(machine)
+        found = [*named_so, *([revoked] if revoked else [])]
+    elif not found:
+        raise _unknown(name)
+    return found
+
+
+def _unknown(name: str) -> LockError:
+    return LockError(f"there is no credential of {name!r}: see `locksmithctl enroll list`; nothing was done")
+
+
+def _machine(name: str, found: Sequence[Kept]) -> str:
+    """Give the machine-id that a name means; empty: it is a person's."""
+    if _MACHINE_ID.fullmatch(name):
+        return name
+    one = found[0].one if found else None
+    return one.holder if one and one.role == MACHINE else ""
+
+
+def _is_revocation(kept: Kept) -> bool:
+    return kept.one is not None and kept.one.role == CERTIFICATE
+
+
+def _certificates(machine: str) -> str:
+    return f"any client certificate of the machine {machine}"
 
 
 def _title(kept: Kept) -> str:
     one = kept.one
     if one is None:
         return f"the credential {kept.entry.key}"
+    if one.role == CERTIFICATE:
+        return _certificates(one.holder)
     if one.role != MACHINE:
         return f"the {one.role} {one.holder}"
     name = f"{one.hostname} ({one.holder})" if one.hostname else one.holder

@@ -13,8 +13,10 @@ from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
 
 MACHINE, VIEWER, OPERATOR, ENROLMENT, SESSION = "machine", "viewer", "operator", "enrolment", "session"
+CERTIFICATE = "certificate"
+"""The client certificates of a machine. They are not in the store: a record is there if they were revoked."""
 PEOPLE = frozenset({VIEWER, OPERATOR})
-ROLES = PEOPLE | {MACHINE, ENROLMENT, SESSION}
+ROLES = PEOPLE | {MACHINE, ENROLMENT, SESSION, CERTIFICATE}
 
 
 @dataclass(frozen=True, slots=True)

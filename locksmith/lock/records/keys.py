@@ -175,6 +175,16 @@ def machines_prefix() -> str:
     return f"{CREDENTIALS}machines/"
 
 
+def certificates_prefix() -> str:
+    """Name the prefix of the machines whose client certificates were revoked."""
+    return f"{CREDENTIALS}certificates/"
+
+
+def certificates_key(machine_id: str) -> str:
+    """Name the key that exists while the client certificates of a machine count no more."""
+    return certificates_prefix() + segment(machine_id)
+
+
 def people_prefix() -> str:
     """Name the prefix of the credentials of viewers and operators."""
     return f"{CREDENTIALS}people/"

@@ -308,6 +308,48 @@ def test_a_certificate_names_one_machine():
     run(story)
 
 
+def test_revoked_certificates_count_for_five_seconds_at_most_and_again_once_that_is_forgotten():
+    async def story(_loop):
+        site = Site()
+        assert await site.asks(machines=[N1]) == Identity(Role.MACHINE, N1)
+        assert await site.tool.revoke_certificates(N1, "otto", "desk")
+        assert not await site.tool.revoke_certificates(N1, "otto", "desk")
+        await asyncio.sleep(FRESH)
+        assert refused(await site.asks(machines=[N1]), 403, "were revoked at")
+        assert await site.asks(machines=[N2]) == Identity(Role.MACHINE, N2)
+        [kept] = await site.tool.read_everything()
+        await site.tool.forget(kept, "otto")
+        await asyncio.sleep(FRESH)
+        assert await site.asks(machines=[N1]) == Identity(Role.MACHINE, N1)
+
+    run(story)
+
+
+def test_ten_thousand_certificates_cost_the_store_one_read_in_five_seconds():
+    async def story(_loop):
+        site = Site()
+        await site.asks(machines=[N1])
+        site.network.calls.clear()
+        for _ in range(12):
+            await asyncio.gather(*[site.asks(machines=[f"{number:032x}"]) for number in range(100)])
+            await asyncio.sleep(1)
+        assert site.network.calls == [("get", keys.credential_changes_key())] * 2
+
+    run(story)
+
+
+def test_without_etcd_or_with_a_record_that_cannot_be_read_no_certificate_counts():
+    async def story(_loop):
+        site = Site()
+        site.network.away = True
+        assert refused(await site.asks(machines=[N1]), 503, "")
+        site.network.away = False
+        await site.store.create(keys.certificates_key(N1), b"{")
+        assert refused(await site.asks(machines=[N1]), 403, "were revoked")
+
+    run(story)
+
+
 @pytest.mark.parametrize(
     ("certificate", "machines"),
     [
