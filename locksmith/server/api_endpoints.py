@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from locksmith.lock.history import MOST
 from locksmith.lock.records.event import (
+    ENROLLED,
     EXPIRE,
     FORGET,
     FREEZE,
@@ -19,6 +20,7 @@ from locksmith.lock.records.event import (
     REPAIR,
     RESUME,
     RETIRE,
+    REVOKED,
     SET_MAX,
     THAW,
     UNHOLD,
@@ -36,7 +38,7 @@ MOST_MACHINES: Final = 10_000
 """Machines in an answer."""
 EVENTS: Final = (
     *(HELD, REBOOTED, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR, FREEZE, THAW, HOLD, UNHOLD, RESUME, EXPIRE, FORGET),
-    IMPORT_AIRLOCK,
+    *(IMPORT_AIRLOCK, ENROLLED, REVOKED),
 )
 """What the history may be searched for; `rebooted` are those `held` that ended with a reboot."""
 PENDING, ALL = "pending", "all"

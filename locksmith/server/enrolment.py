@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from random import Random
 from typing import Final
@@ -22,8 +22,10 @@ from starlette.routing import Route
 from locksmith.errors import ConflictError, LocksmithError
 from locksmith.lock.cas import CasRetry
 from locksmith.lock.credentials import Kept, read_kept
+from locksmith.lock.history import History
 from locksmith.lock.records import credential, keys
 from locksmith.lock.records.credential import MACHINE, Credential
+from locksmith.lock.records.event import ENROLLED, Event
 from locksmith.server.answers import SUCCESS, Answer, bad_request, refused, unauthorized
 from locksmith.server.kinds import refusal
 from locksmith.server.known import FRESH, KnownCredentials, Wrong
@@ -61,6 +63,8 @@ class Asked:
     hostname: str
     secret: Token = field(repr=False)
     digest: str
+    address: str = ""
+    """Of the connection; empty: it is not known."""
 
 
 class Enrolment:
@@ -79,11 +83,15 @@ class Enrolment:
         return [Route(path, self._call, methods=["POST"]) for path in (PATH, f"/{{prefix:path}}{PATH}")]
 
     async def enrol(self, asked: Asked, origin: str) -> Answer:
-        """Give a machine its credential."""
+        """Give a machine its credential. The group's history says so, once."""
+        written: list[Event] = []
         try:
-            return await CasRetry(self._rng, LIMIT, Meter()).run(lambda: self._attempt(asked, origin))
+            answer = await CasRetry(self._rng, LIMIT, Meter()).run(lambda: self._attempt(asked, origin, written))
         except LocksmithError as error:
             return refused(refusal(RefusalKind.STORE, str(error)))
+        if answer == SUCCESS and written:  # also if an attempt was done, and its answer was lost
+            await History(self._store, asked.group, self._rng).add(written[-1])
+        return answer
 
     async def _call(self, request: Request) -> Response:
         try:
@@ -100,10 +108,13 @@ class Enrolment:
 
     async def _answer(self, request: Request) -> Answer:
         raw = await read_body(request)
+        guest = request.state.guest
         asked = raw if isinstance(raw, Answer) else parse(request.path_params["group"], raw)
-        return asked if isinstance(asked, Answer) else await self.enrol(asked, str(request.state.guest.client))
+        if isinstance(asked, Answer):
+            return asked
+        return await self.enrol(replace(asked, address=guest.address), str(guest.client))
 
-    async def _attempt(self, asked: Asked, origin: str) -> Answer:
+    async def _attempt(self, asked: Asked, origin: str, written: list[Event]) -> Answer:
         secret = await self._known.of(keys.enrolments_prefix() + asked.secret.public, asked.secret.digest, origin)
         if isinstance(secret, Wrong) and secret.too_many:
             return unauthorized("too many wrong secrets came from here", 429, {"Retry-After": str(int(FRESH))})
@@ -118,9 +129,9 @@ class Enrolment:
             return unauthorized("this enrolment secret is one of another group")
         if stands:
             return _taken(stands, asked.machine)
-        return await self._write(key, asked, secret)
+        return await self._write(key, asked, secret, written)
 
-    async def _write(self, key: str, asked: Asked, secret: Kept) -> Answer:
+    async def _write(self, key: str, asked: Asked, secret: Kept, written: list[Event]) -> Answer:
         assert secret.one is not None  # noqa: S101 - checked by the caller
         also: list[Check | Put] = [Check(secret.entry.key, secret.entry.version)]
         if secret.one.most is not None:
@@ -141,6 +152,7 @@ class Enrolment:
             hostname=asked.hostname,
             source=secret.public,
         )
+        written.append(_event(new, asked))
         try:
             await self._store.swap(key, credential.encode(new), ABSENT, also)
         except ConflictError:
@@ -148,6 +160,20 @@ class Enrolment:
             raise
         log.info("%s (%s) is enrolled in the group %s", asked.machine, asked.hostname, asked.group or "default")
         return SUCCESS
+
+
+def _event(new: Credential, asked: Asked) -> Event:
+    """Make the history's record: the operator is the one who opened the enrolment."""
+    return Event(
+        new.since,
+        ENROLLED,
+        who=new.who,
+        host=new.host,
+        reason="opened the enrolment" if new.who else "",
+        detail=f"from {asked.address}" if asked.address else "",
+        holder=new.holder,
+        hostname=new.hostname,
+    )
 
 
 def parse(group: str, raw: bytes) -> Asked | Answer:

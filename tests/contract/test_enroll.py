@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import re
 import socket
 import threading
 import time
@@ -126,7 +127,13 @@ def test_a_machine_enrols_is_revoked_is_forgotten_and_enrols_again(machine, whee
     assert machine.enrols("--again").status == 0
     assert machine.who(machine.token)[0] == 200
     assert machine.who(first)[0] == 401
-    for text in (machine.server.said, everything_in(wheel_etcd)):
+    events = json.loads(machine.ctl("history", "--json").out)["events"]
+    assert [event["act"] for event in events] == ["enrolled", "revoked", "enrolled"]
+    assert {(event["id"], event["hostname"], event["who"]) for event in events} == {(machine.id, "n1.example", "alice")}
+    assert events[0]["detail"] == "from 127.0.0.1"
+    said = machine.ctl("history").out
+    assert re.search(r"enrolled +n1\.example +alice@.*: opened the enrolment; from 127\.0\.0\.1", said)
+    for text in (machine.server.said, everything_in(wheel_etcd), said):
         for token in (secret, first, machine.token):
             assert token not in text
             assert token[-43:] not in text

@@ -11,13 +11,15 @@ from locksmith.cli import complete
 from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
-from locksmith.cli.session import Session, invoking_user, pass_session
+from locksmith.cli.session import Session, author, invoking_user, pass_session
 from locksmith.cli.table import Row, table, width
 from locksmith.errors import LockError, UsageError
 from locksmith.fleet.phrases import group_name
 from locksmith.host.hostname import read_hostname
 from locksmith.lock.credentials import CredentialStore, Kept
+from locksmith.lock.history import History
 from locksmith.lock.records.credential import CERTIFICATE, ENROLMENT, MACHINE, OPERATOR, VIEWER, Credential
+from locksmith.lock.records.event import REVOKED
 from locksmith.store.protocol import Store
 from locksmith.util.records import optional_moment
 from locksmith.util.tokens import Token
@@ -150,7 +152,10 @@ def revoke(session: Session, *, name: str, group: str | None) -> None:
         if machine and group is None:
             host = read_hostname(session.paths)
             done.append((_certificates(machine), await every.revoke_certificates(machine, who, host)))
-        return [*done, *[(_title(kept), await every.revoke(kept, who)) for kept in found if not _is_revocation(kept)]]
+        done += [(_title(kept), await every.revoke(kept, who)) for kept in found if not _is_revocation(kept)]
+        if any(is_new for _, is_new in done):
+            await _note(store, machine, found, session.config.group)
+        return done
 
     for what, done in session.with_store(work):
         say(f"{what} is revoked: {NOTICED}" if done else f"nothing to revoke: {what} was revoked before")
@@ -172,6 +177,9 @@ def forget(session: Session, *, name: str, group: str | None) -> None:
             raise _unknown(name)
         for kept in found:
             await CredentialStore(store).forget(kept, invoking_user())
+        valid = [kept for kept in found if not _is_revocation(kept) and kept.one and not kept.one.revoked]
+        if valid:
+            await _note(store, _machine(name, found), valid, session.config.group)
         return found
 
     for kept in session.with_store(work):
@@ -257,6 +265,16 @@ async def _of_one(store: Store, name: str, group: str | None) -> list[Kept]:
     elif not found:
         raise _unknown(name)
     return found
+
+
+async def _note(store: Store, machine: str, found: Sequence[Kept], group: str) -> None:
+    """Write into the history that a machine's credential counts no more: of each of its groups, or of this one."""
+    if not machine:
+        return
+    tokens = [kept.one for kept in found if kept.one and kept.one.role == MACHINE]
+    hostnames = {one.groups[0]: one.hostname for one in tokens} or {group: ""}
+    for each, hostname in hostnames.items():
+        await History(store, each).add(author().act_about(machine, hostname, REVOKED, ""))
 
 
 def _unknown(name: str) -> LockError:

@@ -13,7 +13,9 @@ HELD, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR = "held", "lock", "unlock", "set-max
 
 FREEZE, THAW, HOLD, UNHOLD, RESUME, EXPIRE = "freeze", "thaw", "hold", "unhold", "resume", "expired"
 FORGET, IMPORT_AIRLOCK = "forget", "import-airlock"
-"""What happened: a hold that came to its end, an operator's act, by its command, or a slot that expired."""
+ENROLLED, REVOKED = "enrolled", "revoked"
+"""What happened: a hold that came to its end, an operator's act, by its command, a slot that expired, or the begin or
+the end of a machine's credential."""
 
 REBOOTED = "rebooted"
 """How a hold ends that was for a reboot, and had it; every other end says why there was none."""

@@ -10,8 +10,10 @@ import pytest
 
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
 from locksmith.lock.credentials import CredentialStore, read_kept
+from locksmith.lock.history import History
 from locksmith.lock.records import keys
 from locksmith.lock.records.credential import ENROLMENT, Credential
+from locksmith.lock.records.event import ENROLLED
 from locksmith.server.answers import SUCCESS, Answer
 from locksmith.server.enrolment import Asked, Enrolment, parse
 from locksmith.server.known import FRESH, WRONG_AT_ONCE
@@ -57,12 +59,12 @@ class Site:
     async def open(self, group="web", most=None, ttl=LASTS):
         until = START  # a clock that is off: the lease decides
         return await self.tool.open_enrolment(
-            Credential(ENROLMENT, "", "", START, (group,), until=until, most=most), ttl
+            Credential(ENROLMENT, "", "", START, (group,), "otto", "desk", until=until, most=most), ttl
         )
 
     async def enrols(self, secret, machine=N1, group="web", token=None, enrolment=None):
         token = token or token_of(machine, group)
-        asked = Asked(group, machine, "n1.example", secret, token.digest)
+        asked = Asked(group, machine, "n1.example", secret, token.digest, "10.0.0.7")
         return await (enrolment or self.enrolment).enrol(asked, "10.0.0.7")
 
     async def machines(self):
@@ -98,6 +100,9 @@ def test_a_machine_is_enrolled_once_whichever_answer_is_lost(lose):
         await asyncio.sleep(FRESH)
         assert await site.enrols(secret, token=token) == SUCCESS
         assert await site.machines() == {N1: token.digest}
+        [event] = await History(site.store, "web").read(10)
+        assert (event.act, event.holder, event.hostname) == (ENROLLED, N1, "n1.example")
+        assert (event.who, event.host, event.detail) == ("otto", "desk", "from 10.0.0.7")
 
     run(story)
 
