@@ -4,6 +4,7 @@ Only the address of the connection counts. Headers that name another, as proxies
 """
 
 import hmac
+import itertools
 from base64 import b64decode
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -21,6 +22,11 @@ WRONG_AT_ONCE: Final = 20
 """Wrong passwords that may come at once from one origin for a group."""
 WRONG_PER_SECOND: Final = 0.1
 """And in the long run: 3 million in a year."""
+OWN_WRONG_AT_ONCE: Final = 5
+"""Wrong passwords that may come at once from one origin in the name of one client."""
+OWN_WRONG_PER_SECOND: Final = 1 / 60
+LONG: Final = 24
+"""Characters of a password that no sender finds by guessing, however many it sends: see docs/server.md."""
 MOST_REMEMBERED: Final = 10_000
 """Origins, and clients, that are remembered."""
 
@@ -93,11 +99,13 @@ def same_secret(given: str, right: str) -> bool:
 class _Recent:
     """The last so many keys and their values."""
 
+    at_once: float = WRONG_AT_ONCE
+    per_second: float = WRONG_PER_SECOND
     most: int = MOST_REMEMBERED
     _held: OrderedDict[tuple[str, ...], RateLimit] = field(default_factory=OrderedDict)
 
     def of(self, key: tuple[str, ...]) -> RateLimit:
-        limit = self._held.setdefault(key, RateLimit(WRONG_AT_ONCE, WRONG_PER_SECOND))
+        limit = self._held.setdefault(key, RateLimit(self.at_once, self.per_second))
         self._held.move_to_end(key)
         if len(self._held) > self.most:
             self._held.popitem(last=False)
@@ -110,25 +118,38 @@ class _Recent:
 class Guesses:
     """Limits how many passwords an origin can try for a group.
 
-    Above the limit none is compared, right or wrong: a right one would be found out by its answer. A client that had
-    the right one before has a limit of its own, so others with its origin, as those of a proxy, do not lock it out.
+    Above the limit none is compared, right or wrong: a right one would be found out by its answer. A password of `LONG`
+    characters is not found by guessing, so a right one is let in all the same.
+
+    A client that had the right one before has a limit of its own, so others with its origin, as those of a proxy, do
+    not lock it out. Each other client has one too: a client with a wrong password uses up its own first.
     """
 
     def __init__(self) -> None:
         self._wrong, self._known = _Recent(), _Recent()
+        self._own = _Recent(OWN_WRONG_AT_ONCE, OWN_WRONG_PER_SECOND)
 
     def check(self, call: Call, caller: Caller, right: str, now: float) -> Answer | None:
         """Compare the secret of a call, at a time in seconds; None: it is right."""
         if not caller.secret:
             return unauthorized(f"the group {call.group} needs a password or a token", 401, CHALLENGE)
         client = (caller.origin, call.group, call.client)
-        limit = self._known.of(client) if client in self._known else self._wrong.of((caller.origin, call.group))
-        # Counted before it is compared: of a burst of calls each counts.
-        if not limit.allows(now):
+        if client in self._known:
+            limits = [self._known.of(client)]
+        else:
+            limits = [self._own.of(client), self._wrong.of((caller.origin, call.group))]
+        # Counted before it is compared: of a burst of calls each counts. Above its own, a client uses up no other.
+        counted = list(itertools.takewhile(lambda limit: limit.allows(now), limits))
+        allowed = len(counted) == len(limits)
+        compared = allowed or len(right) >= LONG
+        is_right = compared and same_secret(caller.secret, right)
+        if is_right or not compared:
+            for limit in counted:
+                limit.refund()
+        if is_right:
+            self._known.of(client)
+            return None
+        if not allowed:
             wait = {"Retry-After": str(int(1 / WRONG_PER_SECOND))}
             return unauthorized(f"too many wrong passwords for the group {call.group} came from here", 429, wait)
-        if not same_secret(caller.secret, right):
-            return unauthorized(f"the password or token is not that of the group {call.group}", 401, CHALLENGE)
-        limit.refund()
-        self._known.of(client)
-        return None
+        return unauthorized(f"the password or token is not that of the group {call.group}", 401, CHALLENGE)

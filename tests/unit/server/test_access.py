@@ -6,7 +6,16 @@ from ipaddress import ip_network
 import pytest
 
 from locksmith.config.server_model import ServedGroup
-from locksmith.server.access import WRONG_AT_ONCE, Caller, Guesses, refuse_place, same_secret, secret_in
+from locksmith.server.access import (
+    LONG,
+    OWN_WRONG_AT_ONCE,
+    WRONG_AT_ONCE,
+    Caller,
+    Guesses,
+    refuse_place,
+    same_secret,
+    secret_in,
+)
 from locksmith.server.requests import Call
 
 CALL = Call("web", "n1")
@@ -74,9 +83,9 @@ def test_an_address_outside_and_a_missing_certificate_are_refused(group, caller,
         assert says in answer.refusal.sentence
 
 
-def status(guesses, secret, now=0.0, *, client="n1", origin="10.0.0.1", group="web"):
-    answer = guesses.check(Call(group, client), Caller(origin, origin, secret), RIGHT, now)
-    assert answer is None or RIGHT not in str(answer)
+def status(guesses, secret, now=0.0, *, client="n1", origin="10.0.0.1", group="web", right=RIGHT):
+    answer = guesses.check(Call(group, client), Caller(origin, origin, secret), right, now)
+    assert answer is None or right not in str(answer)
     return 200 if answer is None else answer.status
 
 
@@ -97,7 +106,8 @@ def test_many_right_calls_are_no_guesses():
 
 def test_above_the_limit_no_password_is_compared_and_a_right_one_is_not_found_out():
     guesses = Guesses()
-    assert [status(guesses, f"guess {n}") for n in range(WRONG_AT_ONCE)] == [401] * WRONG_AT_ONCE
+    guessed = [status(guesses, f"guess {n}", client=f"n{n // 4}") for n in range(WRONG_AT_ONCE)]
+    assert guessed == [401] * WRONG_AT_ONCE
     assert status(guesses, "another") == 429
     assert status(guesses, RIGHT) == 429
     assert status(guesses, RIGHT, origin="10.0.0.2") == 200
@@ -114,6 +124,26 @@ def test_a_client_that_was_right_before_is_not_locked_out_by_others_behind_its_p
     assert status(guesses, RIGHT, client="known") == 200
 
 
+def test_a_client_with_a_wrong_password_locks_no_other_client_of_its_address_out():
+    guesses = Guesses()
+    statuses = [status(guesses, "of last year", now=number, client="wrong") for number in range(1000)]
+    assert statuses[:OWN_WRONG_AT_ONCE] == [401] * OWN_WRONG_AT_ONCE
+    assert 429 in statuses
+    for number in range(100):
+        assert status(guesses, RIGHT, now=1000, client=f"new{number}") == 200
+    assert status(guesses, RIGHT, now=1000 + 5 * 60, client="wrong") == 200  # it was corrected
+
+
+def test_a_right_password_that_is_too_long_to_be_guessed_is_let_in_whatever_others_send():
+    guesses, long = Guesses(), "x" * LONG
+    wrong = [status(guesses, f"guess {n}", client=f"n{n}", right=long) for n in range(100)]
+    assert wrong == [401] * WRONG_AT_ONCE + [429] * 80
+    assert status(guesses, long, client="new", right=long) == 200
+    assert status(guesses, long, client="n1", right=long) == 200
+    assert status(guesses, "wrong", client="newer", right=long) == 429
+    assert len(RIGHT) < LONG
+
+
 def test_guesses_in_the_name_of_a_known_client_have_a_limit_too():
     guesses = Guesses()
     assert status(guesses, RIGHT) == 200
@@ -126,7 +156,7 @@ def test_what_is_remembered_of_origins_is_bounded():
     guesses = Guesses()
     for number in range(11_000):
         status(guesses, "wrong", origin=f"10.0.{number >> 8}.{number & 255}")
-    assert len(guesses._wrong._held) == 10_000
+    assert [len(one._held) for one in (guesses._wrong, guesses._own)] == [10_000, 10_000]
 
 
 def test_secrets_of_any_text_can_be_compared():
