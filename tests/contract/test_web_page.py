@@ -8,13 +8,18 @@ from datetime import UTC, datetime
 import pytest
 
 from locksmith.lock.credentials import CredentialStore
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.credential import OPERATOR, VIEWER, Credential
 from locksmith.store.connect import open_store
+from tests.builders.claims import claim
 from tests.contract.programs import program
 from tests.harness.chromium import Browser, needs_chromium
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 
 pytestmark = needs_chromium
+
+MACHINE = "a" * 32
 
 LIMIT = 180.0
 """Seconds for a story."""
@@ -105,6 +110,53 @@ def test_a_rollout_is_watched_its_halt_is_seen_and_it_goes_on_by_clicks(site, se
         await asyncio.to_thread(browser.until_text, "web is repaired by hand")
 
     play(site, story, 2, health={"limit": "1s"})
+
+
+def test_unlock_clicked_on_a_stale_page_frees_nothing_until_its_state_was_seen(site, server, browser):
+    """Between the page and the click the slot was released, and an operator of the same machine has it again."""
+    path = f"/groups/{site.group}/orders/unlock?machine={MACHINE}"
+
+    async def holds(before, now):
+        store = open_store(site.etcd.settings())
+        lock = RebootLock(store, site.group)
+        try:
+            if before is not None:
+                await lock.release(before)
+            await lock.take(now)
+        finally:
+            await store.close()
+
+    def click(reason):
+        browser.fill("#reason", reason)
+        browser.click("main button")
+
+    def come(operator):
+        sign_in(browser, server, operator, path)
+        browser.until_text("What happens")
+
+    def click_too_late():
+        click("it was up an hour ago")
+        browser.until_text("Nothing was done, because the page you used was not up to date")
+        browser.until_text("mallory")
+
+    def click_again():
+        click("mallory is gone")
+        browser.until_text("Unlocked")
+        [said] = browser.errors  # Chromium notes each answer of 400 and above
+        assert said.endswith("409 (Conflict)")
+        browser.errors.clear()
+
+    async def story():
+        first, second = claim(MACHINE), claim(MACHINE, kind=MANUAL, nonce="another", who="mallory")
+        await holds(None, first)
+        await asyncio.to_thread(come, await token(site.etcd, OPERATOR, "oda"))
+        await holds(first, second)
+        await asyncio.to_thread(click_too_late)
+        assert site.lock.holders == [MACHINE]
+        await asyncio.to_thread(click_again)
+        assert site.lock.holders == []
+
+    play(site, story, 0)
 
 
 def test_without_scripts_on_a_phone_and_by_keyboard_it_is_all_there(site, server, browser):
