@@ -7,6 +7,7 @@ Each call is read within limits, its machine is identified by its credential, an
 import asyncio
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +23,7 @@ from locksmith.server.answers import Answer, unauthorized
 from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, forbidden
 from locksmith.server.ports import Identifies, MachineDesk
+from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.reply import Reply, date, read_body
 from locksmith.server.requests import TOO_SLOW, too_large
 from locksmith.server.turns import TooManyCallsError
@@ -34,7 +36,20 @@ log = logging.getLogger(__name__)
 
 LONGEST: Final = 2000
 """Characters of a sentence."""
+CALLS_AT_ONCE, CALLS_PER_SECOND = 200, 20
+"""Calls of one machine at one server. A daemon makes a few in a minute."""
+MOST_MACHINES: Final = 20_000
+"""Machines whose calls are counted: those that called last."""
 PATH: Final = "/machines/v1/{group}/{call}"
+
+
+TOO_MANY: Final = Answer(
+    429,
+    Refusal(RefusalKind.STORE, f"this machine makes more than {CALLS_PER_SECOND} calls a second: make fewer"),
+    {"Retry-After": "1"},
+    closes=True,
+)
+"""Nothing was begun. The kind is that of a call which could not be let in, so a daemon tries again."""
 
 
 def make_routes(desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> list[Route]:
@@ -47,6 +62,7 @@ class _Calls:
     def __init__(self, desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> None:
         self._desk, self._identifies, self._groups = desk, identifies, groups
         self._told = RateLimit(5, 1 / 30)
+        self._counts: OrderedDict[str, RateLimit] = OrderedDict()
 
     async def answer(self, request: Request) -> Response:
         """Answer a call. An error that was not foreseen is no answer of the rules either."""
@@ -66,6 +82,9 @@ class _Calls:
         if (answer := self._refusal(who, group, call)) is not None:
             self._tell(who, answer.refusal.sentence if answer.refusal else "")
             return Reply(request, replace(answer, closes=True))
+        if not self._count_of(who.name).allows(asyncio.get_running_loop().time()):
+            self._tell(who, TOO_MANY.refusal.sentence if TOO_MANY.refusal else "")
+            return Reply(request, TOO_MANY)
         request.state.guest.stage = Stage.ASKED
         fields = await _read_call(request)
         if isinstance(fields, Response):
@@ -98,6 +117,13 @@ class _Calls:
         if call not in wire.CALLS:
             return unauthorized("there is no such call: this server may be older than this daemon")
         return None
+
+    def _count_of(self, machine: str) -> RateLimit:
+        count = self._counts.setdefault(machine, RateLimit(CALLS_AT_ONCE, CALLS_PER_SECOND))
+        self._counts.move_to_end(machine)
+        if len(self._counts) > MOST_MACHINES:
+            self._counts.popitem(last=False)
+        return count
 
     def _tell(self, who: Identity, sentence: str) -> None:
         if self._told.allows(asyncio.get_running_loop().time()):

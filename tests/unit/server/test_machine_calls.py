@@ -1,0 +1,56 @@
+"""The routes of machines without etcd, in virtual time: a machine that calls without end costs no other its answer."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+from starlette.requests import Request
+
+from locksmith.errors import StoreUnavailableError
+from locksmith.lock import machine_wire as wire
+from locksmith.server.identity import Identity, Role
+from locksmith.server.machine_calls import CALLS_AT_ONCE, CALLS_PER_SECOND, make_routes
+from locksmith.store.protocol import Position
+from tests.builders.machine_desks import G, play
+
+
+class Door:
+    """Lets each caller in as the machine that its header names."""
+
+    async def identify(self, request: Request) -> Identity:
+        return Identity(Role.MACHINE, request.headers["authorization"])
+
+
+def hello(route, machine: str):
+    """Call as a machine, through the route."""
+
+    async def receive():
+        return {"type": "http.request", "body": wire.encode_call(Position(0)), "more_body": False}
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(b"authorization", machine.encode())],
+        "path": f"/machines/v1/{G}/{wire.HELLO}",
+        "path_params": {"group": G, "call": wire.HELLO},
+        "state": {"guest": SimpleNamespace(stage=None)},
+    }
+    return route.endpoint(Request(scope, receive))
+
+
+def test_a_machine_that_calls_without_end_is_refused_and_no_other_is(tmp_path):
+    async def story(servers):
+        route, _ = make_routes(servers.desk(), Door(), {G})
+        statuses = [(await hello(route, "a")).status_code for _ in range(CALLS_AT_ONCE + 2)]
+        assert statuses == [200] * CALLS_AT_ONCE + [429] * 2
+        assert (await hello(route, "b")).status_code == 200
+        refused = await hello(route, "a")
+        said = wire.decode_error(**{**json.loads(refused.body), "fields": {}})
+        assert str(said) == f"this machine makes more than {CALLS_PER_SECOND} calls a second: make fewer"
+        assert isinstance(said, StoreUnavailableError)  # it was not begun, so the daemon tries again
+        await asyncio.sleep(1)
+        later = [(await hello(route, "a")).status_code for _ in range(CALLS_PER_SECOND + 2)]
+        assert later[:CALLS_PER_SECOND] == [200] * CALLS_PER_SECOND
+        assert later[-1] == 429
+
+    play(story, tmp_path)
