@@ -134,7 +134,7 @@ def test_a_client_with_a_wrong_password_locks_no_other_client_of_its_address_out
     assert status(guesses, RIGHT, now=1000 + 5 * 60, client="wrong") == 200  # it was corrected
 
 
-def test_a_right_password_that_is_too_long_to_be_guessed_is_let_in_whatever_others_send():
+def test_a_right_password_too_long_to_be_guessed_is_let_in_whatever_others_send():
     guesses, long = Guesses(), "x" * LONG
     wrong = [status(guesses, f"guess {n}", client=f"n{n}", right=long) for n in range(100)]
     assert wrong == [401] * WRONG_AT_ONCE + [429] * 80

@@ -308,7 +308,7 @@ def test_a_certificate_names_one_machine():
     run(story)
 
 
-def test_revoked_certificates_count_for_five_seconds_at_most_and_again_once_that_is_forgotten():
+def test_revoked_certificates_count_for_five_seconds_and_again_once_forgotten():
     async def story(_loop):
         site = Site()
         assert await site.asks(machines=[N1]) == Identity(Role.MACHINE, N1)

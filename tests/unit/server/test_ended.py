@@ -25,7 +25,7 @@ A = claim("a")
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_what_a_machine_has_ended_is_forgotten_with_it_and_a_late_request_takes_no_slot(store, tmp_path):
+def test_what_a_machine_ended_is_forgotten_with_it_and_a_late_request_takes_no_slot(store, tmp_path):
     async def story(servers):
         doors = servers.doors("a", servers.desk(), servers.desk())
         strategy = servers.strategy("a", *doors)

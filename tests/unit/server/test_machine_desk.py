@@ -99,7 +99,7 @@ def test_a_request_that_comes_after_its_daemon_has_stopped_takes_no_slot(store, 
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_a_daemon_that_stops_releases_a_slot_of_which_it_was_not_told_and_keeps_its_own(store, tmp_path):
+def test_a_daemon_that_stops_releases_a_slot_it_was_not_told_of_and_keeps_its_own(store, tmp_path):
     async def story(servers):
         [door] = servers.doors("a", servers.desk())
         stopping = servers.strategy("a", door)
