@@ -149,8 +149,13 @@ def test_a_machine_id_means_no_other_machine_that_calls_itself_so(machine):
     assert said == f"any client certificate of the machine {stolen} is revoked: servers refuse it within 5 s\n"
     assert "was revoked before" in machine.ctl("enroll", "revoke", stolen).out
     assert [one["counts"] for one in machine.listed()] == [True]
-    assert machine.ctl("enroll", "forget", stolen).out.endswith("counts again, within 5 s\n")
     assert "there is no credential of" in machine.ctl.fails("enroll", "forget", stolen)
+    assert machine.ctl("enroll", "forget", stolen, "--certificates").out.endswith("counts again, within 5 s\n")
+    assert "no client certificates of" in machine.ctl.fails("enroll", "forget", stolen, "--certificates")
+    assert machine.ctl("enroll", "revoke", machine.id).status == 0
+    forgotten = machine.ctl("enroll", "forget", machine.id)
+    assert "can be enrolled again" in forgotten.out
+    assert f" enroll forget {machine.id} --certificates` lets it count again" in forgotten.err
 
 
 def test_people_get_a_token_once_and_lose_it(machine):

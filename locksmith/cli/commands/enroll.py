@@ -164,29 +164,50 @@ def revoke(session: Session, *, name: str, group: str | None) -> None:
 @enroll.command("forget", cls=GoCommand)
 @click.argument("name", metavar="NAME")
 @click.option("--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it.")
+@click.option("--certificates", cls=GoOption, is_flag=True, help="Only let client certificates count again.")
 @pass_session
-def forget(session: Session, *, name: str, group: str | None) -> None:
+def forget(session: Session, *, name: str, group: str | None, certificates: bool) -> None:
     """Revoke a token and remove it, so that the machine or the person can be enrolled again.
 
-    If the client certificates of a machine were revoked, they count again. With --in, they do not.
+    The client certificates of a machine stay revoked. With --certificates they count again, and tokens stay as they
+    are.
     """
+    if certificates and group is not None:
+        raise UsageError("client certificates count for all groups: leave out --in or --certificates; nothing was done")
+    if certificates:
+        _let_certificates_count(session, name)
+        return
 
-    async def work(store: Store) -> list[Kept]:
+    async def work(store: Store) -> tuple[list[Kept], list[Kept]]:
         found = await _of_one(store, name, group)
-        if not found:
+        tokens = [kept for kept in found if not _is_revocation(kept)]
+        if not tokens:
             raise _unknown(name)
-        for kept in found:
+        for kept in tokens:
             await CredentialStore(store).forget(kept, invoking_user())
-        valid = [kept for kept in found if not _is_revocation(kept) and kept.one and not kept.one.revoked]
-        if valid:
-            await _note(store, _machine(name, found), valid, session.config.group)
-        return found
+        if any(kept.one and not kept.one.revoked for kept in tokens):
+            await _note(store, _machine(name, found), tokens, session.config.group)
+        return tokens, [kept for kept in found if _is_revocation(kept)]
 
-    for kept in session.with_store(work):
-        if _is_revocation(kept):
-            say(f"{_title(kept)} counts again, within 5 s")
-        else:
-            say(f"{_title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
+    tokens, revocations = session.with_store(work)
+    for kept in tokens:
+        say(f"{_title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
+    for kept in revocations:
+        machine = kept.one.holder if kept.one else name
+        note(f"{_title(kept)} stays revoked: `locksmithctl enroll forget {machine} --certificates` lets it count again")
+
+
+def _let_certificates_count(session: Session, name: str) -> None:
+    """Remove the revocation of a machine's client certificates. `LockError`: there is none."""
+
+    async def work(store: Store) -> Kept:
+        for kept in await _of_one(store, name, None):
+            if _is_revocation(kept):
+                await CredentialStore(store).forget(kept, invoking_user())
+                return kept
+        raise LockError(f"no client certificates of {name!r} are revoked; nothing was done")
+
+    say(f"{_title(session.with_store(work))} counts again, within 5 s")
 
 
 def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts: str | None) -> None:
