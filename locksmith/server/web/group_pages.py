@@ -1,7 +1,6 @@
 """The pages of what is now: all groups, one group, one machine."""
 
 from typing import Final
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +14,7 @@ from locksmith.fleet.machine_table import Weight
 from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, may
 from locksmith.server.web.machine import machine_facts
-from locksmith.server.web.render import group_of, group_segment
+from locksmith.server.web.render import group_of
 from locksmith.server.web.requests import number, query
 from locksmith.server.web.site import RefusedError, Site
 from locksmith.server.web.views import Badge, MachineFilter
@@ -67,14 +66,13 @@ class GroupPages:
         group, sight = await self._site.sight_of(request, identity)
         one = self._site.group_page(sight)
         shown = MachineFilter(query(request, "q"), query(request, "state"), number(request, "page"))
-        return self._site.render(
+        return self._site.render_group(
             request,
             identity,
+            group,
+            sight,
             "group.html",
-            503 if sight.problem else 200,
-            name=group,
             one=one,
-            problem=sight.problem,
             number=sight.number,
             shown=shown,
             machines=one.machines(shown) if one else None,
@@ -82,7 +80,6 @@ class GroupPages:
             orders=may(identity, Action.ORDER, group),
             forecast=FORECAST,
             pictures=True,
-            live=f"?group={quote(group_segment(group))}",
             announcement=one.announcement if one else "",
         )
 
@@ -99,13 +96,12 @@ class GroupPages:
             raise RefusedError(404, "No such machine", f"No machine {machine_id!r} is known in this group.")
         found = case(view, machine_id, now, self._site.halt_after)
         row = next((row for row in one.rows if row.machine_id == machine_id), None)
-        return self._site.render(
+        return self._site.render_group(
             request,
             identity,
+            group,
+            sight,
             "machine.html",
-            503 if sight.problem else 200,
-            name=group,
-            problem=sight.problem,
             found=found,
             badge=one.badge(row) if row else Badge("gone", Weight.QUIET),
             sentences=explain(found),
@@ -114,6 +110,5 @@ class GroupPages:
             is_machine=found.node is not None or found.place is not None or machine_id in view.absent,
             events=newest_first(events[-4 * EVENTS_SHOWN :]),
             orders=may(identity, Action.ORDER, group),
-            live=f"?group={quote(group_segment(group))}",
             announcement=f"{found.name} is {row.shown_state if row else 'gone'}",
         )

@@ -2,7 +2,6 @@
 
 from datetime import date
 from typing import Final
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,7 +9,6 @@ from starlette.routing import BaseRoute, Route
 
 from locksmith.fleet.event_words import newest_first
 from locksmith.server.identity import Identity
-from locksmith.server.web.render import group_segment
 from locksmith.server.web.requests import number, query
 from locksmith.server.web.site import Site
 
@@ -47,13 +45,12 @@ class HistoryPage:
         ]
         pages = max(1, -(-len(found) // EVENTS_PAGE))
         at = min(number(request, "page"), pages)
-        return self._site.render(
+        return self._site.render_group(
             request,
             identity,
+            group,
+            sight,
             "history.html",
-            503 if sight.problem else 200,
-            name=group,
-            problem=sight.problem,
             text=text,
             what=what,
             begin=begin,
@@ -65,7 +62,6 @@ class HistoryPage:
             events=found[(at - 1) * EVENTS_PAGE : at * EVENTS_PAGE],
             page=at,
             pages=pages,
-            live=f"?group={quote(group_segment(group))}",
         )
 
 

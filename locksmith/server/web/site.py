@@ -16,7 +16,7 @@ from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, may
 from locksmith.server.web.fleet import Fleet, Sight
 from locksmith.server.web.ports import People
-from locksmith.server.web.render import HEADERS, group_of, page, render_template
+from locksmith.server.web.render import HEADERS, group_of, group_segment, page, render_template
 from locksmith.server.web.requests import BadFormError
 from locksmith.server.web.views import GroupPage
 
@@ -81,6 +81,14 @@ class Site:
         csrf = self.people.csrf_token(request) if identity else ""
         headers = {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004 - Service Unavailable
         return page(render_template(template, {**shared, "csrf": csrf, **values}), status, headers)
+
+    def render_group(
+        self, request: Request, identity: Identity, group: str, sight: Sight, template: str, **values: Any
+    ) -> Response:
+        """Give a page of a group, which is fetched again when the group has changed."""
+        live = f"?group={quote(group_segment(group))}"
+        shared = {"name": group, "problem": sight.problem, "live": live}
+        return self.render(request, identity, template, 503 if sight.problem else 200, **shared, **values)
 
     def message(
         self, request: Request, identity: Identity | None, status: int, heading: str, *sentences: str, **values: Any
