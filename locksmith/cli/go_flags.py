@@ -140,6 +140,14 @@ _STORE_OPTIONS = (
 )
 
 
+check_config_flag = click.option(
+    "--check-config",
+    cls=GoOption,
+    is_flag=True,
+    help="Show every setting and where it comes from, and end: 0, or 2 when it cannot be used.",
+)
+
+
 def store_flags(command: F) -> F:
     """Add the flags of both programs that the configuration has keys for (`config_keys.FLAGS`)."""
     for option in reversed(_STORE_OPTIONS):
