@@ -7,8 +7,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from locksmith.errors import StoreError
+from locksmith.fleet.case import case
 from locksmith.fleet.event_words import newest_first
-from locksmith.fleet.explain import case, explain
+from locksmith.fleet.explain import explain
 from locksmith.fleet.lookup import known_names
 from locksmith.fleet.machine_table import Weight
 from locksmith.server.identity import Identity
