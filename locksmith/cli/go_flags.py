@@ -86,7 +86,7 @@ class GoCommand(_GoFlags):
 
 
 class GoGroup(_GoFlags, click.Group):
-    """A group of commands with Go's flags, which stand before the command."""
+    """A group of commands with Go's flags, which come before the command."""
 
     command_class = GoCommand
 

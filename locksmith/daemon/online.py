@@ -54,7 +54,7 @@ def _endpoint(config: Config, paths: Paths, url: str) -> Callable[[], Awaitable[
         try:
             await store.get(keys.semaphore_key(config.group))
         except StoreUnavailableError as error:
-            # The problem stands after the endpoint's name.
+            # The endpoint is named before the problem.
             raise LocksmithError(str(error).removeprefix(f"no etcd endpoint could be used: {url}: ")) from None
         finally:
             await store.close()

@@ -19,7 +19,7 @@ class EventWords:
     why: str
 
     def has(self, text: str) -> bool:
-        """Tell whether a text stands in it; case does not count."""
+        """Tell whether a text is in it; case does not count."""
         wanted = text.casefold()
         return any(wanted in one.casefold() for one in (self.what, self.name, self.machine_id, self.why))
 

@@ -39,7 +39,7 @@ async def _endpoint(config: Config, url: str) -> str:
     try:
         await store.get(semaphore_key(next(iter(config.server.groups), "")))
     except StoreUnavailableError as error:
-        # The problem stands after the endpoint's name.
+        # The endpoint is named before the problem.
         raise LocksmithError(str(error).removeprefix(f"no etcd endpoint could be used: {url}: ")) from None
     finally:
         await store.close()

@@ -1,4 +1,4 @@
-"""`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
+"""`why`: everything that keeps a machine from its reboot, in plain sentences, from any machine."""
 
 import sys
 from collections.abc import AsyncIterator

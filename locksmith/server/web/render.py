@@ -98,7 +98,7 @@ def _shown(value: object) -> object:
 
 
 def _sentence(text: str, group: str | None = None) -> Markup:
-    """Write a sentence; its commands stand apart, each with the group that it is about."""
+    """Write a sentence; its commands are set apart, each with the group that it is about."""
     line = cut(one_line(naming_group(text, group) if group else text), 4 * LONGEST)
     parts, end = [], 0
     for found in _COMMAND.finditer(line):

@@ -177,7 +177,7 @@ async def test_a_store_that_is_away_shows_what_is_known_with_its_age_and_503():
             shown = await page.ask(path)
             assert shown.status == 503
             assert "etcd does not answer." in shown.words
-            assert re.search(r"What stands here is \d+ s old", shown.words)
+            assert re.search(r"This page shows the state of \d+ s ago", shown.words)
             assert "n1" in shown.words or path == "/"
             assert shown.headers["retry-after"]
 
