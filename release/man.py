@@ -44,7 +44,7 @@ def _tool(docs: Path) -> list[str]:
         *roff.heading(1, "Description"),
         *_first_paragraphs(text),
         *roff.heading(1, "Options"),
-        *roff.fill(roff.inline(f"The options stand before the command. {locksmithctl.epilog}")),
+        *roff.fill(roff.inline(f"The options come before the command. {locksmithctl.epilog}")),
         *_options(locksmithctl, context, with_help=True),
         *roff.heading(1, "Commands"),
         *_commands(locksmithctl, context),

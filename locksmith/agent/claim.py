@@ -1,4 +1,4 @@
-"""The claim that a machine makes for its own reboot. It stands in the reboot journal before the first request."""
+"""The claim that a machine makes for its own reboot. It is in the reboot journal before the first request."""
 
 import secrets
 

@@ -101,7 +101,7 @@ class ClaimMemory:
     aborting: Aborting | None = None
     stored: StoredFailure | None = None
     gone_wrong: StoredFailure | None = None
-    """What was reported of this reboot. It stands even if the disk takes no writes."""
+    """What was reported of this reboot. It counts even if the disk takes no writes."""
     warned: Warned | None = None
     warned_since: float | None = None
     """When the first user was warned."""

@@ -1,5 +1,6 @@
 """What a machine shows of itself to its group: the step of its loop, as a record that changes seldom. Pure."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from locksmith import __version__
@@ -23,22 +24,14 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
     """Make the record of a step; moments are whole seconds, so that it reads back as the same."""
     now = snapshot.now.replace(microsecond=0)
     need = snapshot.needs[0] if snapshot.needs else None
-    code, reason, until = _why(step)
+    _, _, until = _why(step)
     windows = snapshot.window.windows
     opening = windows.opening(now) if windows else None
     holds = _holds(step, snapshot)
     known = windows.in_zone(now.tzinfo) if windows and now.tzinfo else None
-    return Node(
-        machine_id=member.machine_id,
-        hostname=member.hostname,
+    return replace(
+        _shown(step, now, member, target),
         boot_id=snapshot.boot.boot_id,
-        group=target.group,
-        strategy=target.strategy,
-        state=state.state_of(step),
-        since=now,
-        version=__version__,
-        code=code,
-        reason=limits.text(naming_group(reason, target.group)),
         until=until and until.replace(microsecond=0),
         need=need.trigger if need else "",
         need_version=limits.text(need.version) if need else "",
@@ -50,8 +43,6 @@ def describe(step: Step, snapshot: Snapshot, member: Member, target: Target) -> 
         windows=tuple(map(str, known.windows)) if known else (),
         blackouts=tuple(map(str, known.blackouts)) if known else (),
         userspace=snapshot.boot.userspace,
-        instance=member.instance,
-        hardware=member.hardware,
         claim=snapshot.journal.entry.claim.nonce if snapshot.journal.entry else "",
         dry_run=snapshot.settings.dry_run,
         written=now if holds else None,
@@ -74,8 +65,19 @@ def describe_unobserved(
     With a claim, or where it does not know of any yet (None), it may hold a slot. It counts `longer`, in seconds, while
     the machine may be going down: the bus ends before its daemon.
     """
-    code, reason, _ = _why(step)
     now, holds = now.replace(microsecond=0), claim != ""
+    return replace(
+        _shown(step, now, member, target),
+        claim=claim,
+        dry_run=dry_run,
+        written=now if holds else None,
+        lasts=int(TTL + longer) if holds else 0,
+    )
+
+
+def _shown(step: Step, now: datetime, member: Member, target: Target) -> Node:
+    """Make what each record has: who this machine is, and what it does."""
+    code, reason, _ = _why(step)
     return Node(
         machine_id=member.machine_id,
         hostname=member.hostname,
@@ -89,10 +91,6 @@ def describe_unobserved(
         reason=limits.text(naming_group(reason, target.group)),
         instance=member.instance,
         hardware=member.hardware,
-        claim=claim,
-        dry_run=dry_run,
-        written=now if holds else None,
-        lasts=int(TTL + longer) if holds else 0,
     )
 
 

@@ -106,7 +106,7 @@ class Observer:
         )
 
     def read_journal(self) -> Journal:
-        """Read the reboot journal. A reported failure stands, even if the disk did not take it."""
+        """Read the reboot journal. A reported failure counts, even if the disk did not take it."""
         journal = self._ports.journal.read()
         self._memory.entry, self._memory.journal_read = journal.entry, True
         self._memory.follow(journal.entry)

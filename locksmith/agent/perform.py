@@ -103,7 +103,7 @@ class Performer:
                 pass
 
     async def report_failure(self, entry: JournalEntry, step: ReportFailure) -> None:
-        """Write the reboot journal first: what was said of this reboot stands, even if the machine is well later.
+        """Write the reboot journal first: what was said of this reboot counts, even if the machine is well later.
 
         If the disk does not take it, the group is told all the same.
         """

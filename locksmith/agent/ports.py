@@ -70,7 +70,7 @@ class WindowSource(Protocol):
     """When this machine may reboot."""
 
     async def check(self, now: datetime, *, wanted: bool) -> WindowSight:
-        """Say it; `wanted`: a reboot is. `StoreError`: what counts stands in a store that does not answer."""
+        """Say it; `wanted`: a reboot is. `StoreError`: what counts is in a store that does not answer."""
         ...
 
     async def close(self) -> None:

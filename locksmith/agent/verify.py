@@ -54,7 +54,7 @@ def _judged(now: Snapshot, entry: JournalEntry) -> Step:
 
 
 def _gone_wrong(now: Snapshot, entry: JournalEntry, sick: str) -> tuple[str, str]:
-    """Say in which way the reboot went wrong, and why; empty: in none. What was said once stands."""
+    """Say in which way the reboot went wrong, and why; empty: in none. What was said once still counts."""
     if now.stored is not None and entry.claim.state not in WENT_WRONG:
         return now.stored.state, now.stored.failure
     if (failed := _failed(now, entry)) is not None:

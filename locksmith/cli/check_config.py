@@ -4,8 +4,9 @@ import logging
 import os
 from collections.abc import Mapping
 
+from locksmith.cli.contacts import say_contacts
 from locksmith.cli.output import fail, note, say
-from locksmith.cli.run import BAD_USAGE, FAILED
+from locksmith.cli.run import BAD_USAGE
 from locksmith.config.load import examine_daemon
 from locksmith.config.model import Config
 from locksmith.config.problems import Problems
@@ -39,10 +40,4 @@ def check(paths: Paths, flags: Mapping[str, object], *, online: bool) -> int:
 def _ask_all(config: Config, paths: Paths) -> int:
     from locksmith.daemon.online import contact_all  # the check alone asks no server
 
-    found = boottime.run(contact_all(config, paths))
-    for one in found:
-        if one.problem:
-            fail(f"{one.name}: {one.problem}")
-        else:
-            say(f"{one.name}: {one.says}")
-    return FAILED if any(one.problem for one in found) else 0
+    return say_contacts(boottime.run(contact_all(config, paths)))

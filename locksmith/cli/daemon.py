@@ -6,7 +6,7 @@ import os
 import click
 
 from locksmith.cli.check_config import check
-from locksmith.cli.go_flags import GoCommand, GoOption, store_flags, version_flag
+from locksmith.cli.go_flags import GoCommand, GoOption, check_config_flag, store_flags, version_flag
 from locksmith.cli.logs import set_up
 from locksmith.cli.run import run
 from locksmith.config.folders import effective_masks
@@ -31,12 +31,7 @@ PROGRAM = "locksmithd"
 @click.command(cls=GoCommand)
 @store_flags
 @version_flag(PROGRAM)
-@click.option(
-    "--check-config",
-    cls=GoOption,
-    is_flag=True,
-    help="Show every setting and where it comes from, and end: 0, or 2 when it cannot be used.",
-)
+@check_config_flag
 @click.option(
     "--online",
     cls=GoOption,

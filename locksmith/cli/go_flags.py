@@ -86,7 +86,7 @@ class GoCommand(_GoFlags):
 
 
 class GoGroup(_GoFlags, click.Group):
-    """A group of commands with Go's flags, which stand before the command."""
+    """A group of commands with Go's flags, which come before the command."""
 
     command_class = GoCommand
 
@@ -137,6 +137,14 @@ _STORE_OPTIONS = (
         help="The group of machines that share the lock.",
     ),
     click.option("--debug/--no-debug", cls=GoOption, default=None, help="Log more, on standard error."),
+)
+
+
+check_config_flag = click.option(
+    "--check-config",
+    cls=GoOption,
+    is_flag=True,
+    help="Show every setting and where it comes from, and end: 0, or 2 when it cannot be used.",
 )
 
 

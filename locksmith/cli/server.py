@@ -7,10 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from locksmith.cli.go_flags import GoCommand, GoOption, version_flag
+from locksmith.cli.contacts import say_contacts
+from locksmith.cli.go_flags import GoCommand, GoOption, check_config_flag, version_flag
 from locksmith.cli.logs import set_up
 from locksmith.cli.output import fail, note, say
-from locksmith.cli.run import BAD_USAGE, FAILED, run
+from locksmith.cli.run import BAD_USAGE, run
 from locksmith.config.load import load_server
 from locksmith.config.model import Config
 from locksmith.config.problems import Problems
@@ -31,12 +32,7 @@ LIBRARIES = {"jinja2": "3.1", "starlette": "0.46", "uvicorn": "0.32"}
 @click.command(cls=GoCommand)
 @version_flag(PROGRAM)
 @click.option("--debug/--no-debug", cls=GoOption, default=None, help="Log more, each request too.")
-@click.option(
-    "--check-config",
-    cls=GoOption,
-    is_flag=True,
-    help="Show every setting and where it comes from, and end: 0, or 2 when it cannot be used.",
-)
+@check_config_flag
 @click.option(
     "--online",
     cls=GoOption,
@@ -124,15 +120,9 @@ def _problem_of_folders(paths: Paths) -> list[str]:
 
 
 def _ask(config: Config) -> int:
-    from locksmith.server.online import contact
+    from locksmith.server.online import contact_all
 
-    found = boottime.run(contact(config))
-    for one in found:
-        if one.problem:
-            fail(f"{one.name}: {one.problem}")
-        else:
-            say(f"{one.name}: {one.says}")
-    return FAILED if any(one.problem for one in found) else 0
+    return say_contacts(boottime.run(contact_all(config)))
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ DAEMON = "locksmithd"
 
 
 def wake_daemon(paths: Paths) -> bool:
-    """Send SIGHUP to the daemon whose pid stands in its file; False where it does not run."""
+    """Send SIGHUP to the daemon whose pid is in its file; False if it does not run."""
     with contextlib.suppress(OSError, ValueError):
         pid = int((paths.run / "locksmithd.pid").read_text())
         # The file of a daemon that was killed may name another program by now, which the signal would end.

@@ -4,7 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 from locksmith.config import keys
-from locksmith.config.files import refuse_half_a_login, refuse_unreadable, refuse_unusable_secrets
+from locksmith.config.files import (
+    refuse_half_a_login,
+    refuse_tls_without_use,
+    refuse_unreadable,
+    refuse_unusable_secrets,
+)
 from locksmith.config.keys import Key
 from locksmith.config.sources import Setting, Settings
 from locksmith.gates.settings import AlertSettings
@@ -46,9 +51,7 @@ def _asked_as(settings: Settings, alerts: AlertSettings) -> AlertSettings:
     for setting in _set(settings, keys.ALERTS_USERNAME, keys.ALERTS_TOKEN_FILE, keys.ALERTS_CAFILE):
         if not urls:
             raise setting.refusal("is set without alerts.alertmanager or alerts.prometheus, which it is about")
-    for setting in _set(settings, keys.ALERTS_CAFILE):
-        if not any(url.startswith("https://") for url in urls):
-            raise setting.refusal("has no use, as no URL of [alerts] begins with https://")
+    refuse_tls_without_use(settings, urls, "no URL of [alerts] begins with https://", keys.ALERTS_CAFILE)
     return found
 
 

@@ -1,7 +1,9 @@
 """The files that settings name: secrets, certificates, and whether other users can read them."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from locksmith.config import keys
 from locksmith.config.credentials import how_to_load
@@ -35,6 +37,15 @@ def password_of(settings: Settings) -> Password:
     if given and password and not user:
         raise given.refusal("is set without etcd.username")
     return password or None, followed
+
+
+def refuse_tls_without_use(settings: Settings, urls: Sequence[str], why: str, *files: Key[Any]) -> None:
+    """Refuse the TLS files of a server that is asked without TLS; `why` says where no URL begins with https://."""
+    if any(url.startswith("https://") for url in urls):
+        return
+    for setting in filter(None, map(settings.of, files)):
+        if setting.value is not None:
+            raise setting.refusal(f"has no use, as {why}")
 
 
 def _followed(setting: Setting, user: str) -> FollowedSecret | None:

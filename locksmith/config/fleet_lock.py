@@ -1,17 +1,18 @@
 """The table `[fleet-lock]`: the FleetLock server of the strategy `fleet-lock`, and who asks it."""
 
-from typing import Any
-
 from locksmith.agent.fleet_lock import DEFAULT_GROUP, FLEET_LOCK, GROUP, FleetLockSettings
 from locksmith.config import keys
-from locksmith.config.files import refuse_half_a_login, refuse_unreadable, refuse_unusable_secrets
-from locksmith.config.keys import Key
+from locksmith.config.files import (
+    refuse_half_a_login,
+    refuse_tls_without_use,
+    refuse_unreadable,
+    refuse_unusable_secrets,
+)
 from locksmith.config.model import Config
 from locksmith.config.sources import Setting, Settings
 from locksmith.store.settings import is_loopback
 
 _LOGIN = (keys.FLEET_LOCK_USERNAME, keys.FLEET_LOCK_PASSWORD_FILE, keys.FLEET_LOCK_TOKEN_FILE)
-_TLS: tuple[Key[Any], ...] = (keys.FLEET_LOCK_CAFILE, keys.FLEET_LOCK_CERTFILE)
 
 
 def read_fleet_lock(settings: Settings, default: FleetLockSettings) -> FleetLockSettings:
@@ -19,9 +20,9 @@ def read_fleet_lock(settings: Settings, default: FleetLockSettings) -> FleetLock
     settings.together(keys.FLEET_LOCK_CERTFILE, keys.FLEET_LOCK_KEYFILE)
     refuse_half_a_login(settings, *_LOGIN)
     url = settings.value(keys.FLEET_LOCK_URL, default.url)
-    for setting in filter(None, map(settings.of, _TLS)):
-        if setting.value is not None and url and not url.startswith("https://"):
-            raise setting.refusal("has no use, as fleet-lock.url does not begin with https://")
+    if url:
+        why = "fleet-lock.url does not begin with https://"
+        refuse_tls_without_use(settings, [url], why, keys.FLEET_LOCK_CAFILE, keys.FLEET_LOCK_CERTFILE)
     return FleetLockSettings(
         url=url,
         id=settings.value(keys.FLEET_LOCK_ID, default.id),

@@ -1,26 +1,21 @@
 """The table `[fleet-server]`: the locksmith-servers of the strategy `server`, and who asks them."""
 
-from typing import Any
-
 from locksmith.agent.fleet_lock import GROUP
 from locksmith.agent.fleet_server import SERVER, FleetServerSettings
 from locksmith.config import keys
-from locksmith.config.files import refuse_unreadable, refuse_unusable_token
-from locksmith.config.keys import Key
+from locksmith.config.files import refuse_tls_without_use, refuse_unreadable, refuse_unusable_token
 from locksmith.config.model import Config
 from locksmith.config.sources import Settings
 from locksmith.store.settings import is_loopback
-
-_TLS: tuple[Key[Any], ...] = (keys.FLEET_SERVER_CAFILE, keys.FLEET_SERVER_CERTFILE)
 
 
 def read_fleet_server(settings: Settings, default: FleetServerSettings) -> FleetServerSettings:
     """Give the settings. `UsageError`: they contradict each other."""
     settings.together(keys.FLEET_SERVER_CERTFILE, keys.FLEET_SERVER_KEYFILE)
     urls = settings.value(keys.FLEET_SERVER_URLS, default.urls)
-    for setting in filter(None, map(settings.of, _TLS)):
-        if setting.value is not None and urls and not any(url.startswith("https://") for url in urls):
-            raise setting.refusal("has no use, as none of fleet-server.urls begins with https://")
+    if urls:
+        why = "none of fleet-server.urls begins with https://"
+        refuse_tls_without_use(settings, urls, why, keys.FLEET_SERVER_CAFILE, keys.FLEET_SERVER_CERTFILE)
     return FleetServerSettings(
         urls=urls,
         cafile=settings.value(keys.FLEET_SERVER_CAFILE, default.cafile),

@@ -15,6 +15,7 @@ from locksmith.config.files import (
     NO_PASSWORD,
     cautions_of,
     password_of,
+    refuse_tls_without_use,
     refuse_unreadable,
 )
 from locksmith.config.folders import MAIN, cautions_of_files, cautions_of_masked_programs, find_files
@@ -302,11 +303,8 @@ def _triggers(settings: Settings, default: TriggerSettings) -> TriggerSettings:
 
 
 def _tls_has_use(settings: Settings, store: StoreSettings) -> None:
-    if any(endpoint.startswith("https://") for endpoint in store.endpoints):
-        return
-    for setting in filter(None, map(settings.of, (keys.CAFILE, keys.CERTFILE))):
-        if setting.value is not None:
-            raise setting.refusal("has no use, as no endpoint begins with https://: correct etcd.endpoints")
+    why = "no endpoint begins with https://: correct etcd.endpoints"
+    refuse_tls_without_use(settings, store.endpoints, why, keys.CAFILE, keys.CERTFILE)
 
 
 def _origins(settings: Settings) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from locksmith.agent.facts import ShutdownState
 from locksmith.agent.strategy import asks_server
@@ -22,18 +22,7 @@ from locksmith.lock.records import keys
 from locksmith.lock.successor import Whereabouts
 from locksmith.store.connect import open_store
 from locksmith.store.settings import V3
-
-LIMIT = 30.0
-"""Seconds for each server."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """What came of asking a server: `says` in a few words, and if it failed, the problem."""
-
-    name: str
-    says: str = ""
-    problem: str = ""
+from locksmith.util.contact import Contact, contact
 
 
 async def contact_all(config: Config, paths: Paths) -> list[Contact]:
@@ -50,18 +39,8 @@ async def contact_all(config: Config, paths: Paths) -> list[Contact]:
         asked.append((f"the windows {', '.join(config.window.stored)}", lambda: _windows(config)))
     asked.append(("the system bus", lambda: _bus(config, paths)))
     asked += [(name, _alerts(alone)) for name, alone in _servers(config.alerts)]
-    found = list(await asyncio.gather(*(_within_limit(name, ask) for name, ask in asked)))
+    found = list(await asyncio.gather(*(contact(name, ask) for name, ask in asked)))
     return found if uses_store else [Contact("etcd", f"not asked: strategy {config.strategy} needs no store"), *found]
-
-
-async def _within_limit(name: str, ask: Callable[[], Awaitable[str]]) -> Contact:
-    try:
-        async with asyncio.timeout(LIMIT):
-            return Contact(name, says=await ask())
-    except TimeoutError:
-        return Contact(name, problem=f"no answer within {LIMIT:g} s")
-    except LocksmithError as error:
-        return Contact(name, problem=str(error))
 
 
 def _endpoint(config: Config, paths: Paths, url: str) -> Callable[[], Awaitable[str]]:
@@ -75,7 +54,7 @@ def _endpoint(config: Config, paths: Paths, url: str) -> Callable[[], Awaitable[
         try:
             await store.get(keys.semaphore_key(config.group))
         except StoreUnavailableError as error:
-            # The problem stands after the endpoint's name.
+            # The endpoint is named before the problem.
             raise LocksmithError(str(error).removeprefix(f"no etcd endpoint could be used: {url}: ")) from None
         finally:
             await store.close()

@@ -72,7 +72,7 @@ async def freeze(
 
 
 async def thaw(orders: OperatorOrders, author: Author, reason: str, *, shown: int | None = None) -> Stood:
-    """End the freeze of a group; give what stood there."""
+    """End the freeze of a group; give the order that has ended."""
     before = await orders.thaw(shown=shown)
     if before is not None:
         await orders.admin.history.add(author.act(THAW, reason, was_words(before)))
@@ -97,7 +97,7 @@ async def hold(
 async def unhold(
     orders: OperatorOrders, author: Author, machine: tuple[str, str], reason: str, *, shown: int | None = None
 ) -> Stood:
-    """Let a machine reboot again; give what stood there."""
+    """Let a machine reboot again; give the order that has ended."""
     before = await orders.unhold(machine[0], shown=shown)
     if before is not None:
         detail = f"it was held back {was_words(before)}"
@@ -154,7 +154,7 @@ def was(claim: Claim | None) -> str:
 
 
 def was_words(stood: Stood) -> str:
-    """Say by whom, since when and why an order stood."""
+    """Say by whom, since when and why there was an order."""
     if isinstance(stood, CorruptValueError):
         return "by a value that could not be read"
     return stood.describe() if stood is not None else ""

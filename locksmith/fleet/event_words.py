@@ -1,5 +1,6 @@
 """An event of a group's history, in words. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from locksmith.lock.records.claim import DAEMON, MACHINES, MANUAL
@@ -18,7 +19,7 @@ class EventWords:
     why: str
 
     def has(self, text: str) -> bool:
-        """Tell whether a text stands in it; case does not count."""
+        """Tell whether a text is in it; case does not count."""
         wanted = text.casefold()
         return any(wanted in one.casefold() for one in (self.what, self.name, self.machine_id, self.why))
 
@@ -31,6 +32,11 @@ def event_words(event: Event) -> EventWords:
     name = name_words(event.kind, event.holder, event.hostname)
     long = span(event.at - event.taken) if event.taken else ""
     return EventWords(what, name, event.holder, long, why_words(_who(event), event.reason, detail))
+
+
+def newest_first(events: Sequence[Event]) -> list[tuple[Event, EventWords]]:
+    """Put events into words, the youngest first."""
+    return [(event, event_words(event)) for event in reversed(events)]
 
 
 def _who(event: Event) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from locksmith.errors import CorruptValueError
-from locksmith.fleet.explain import Case
+from locksmith.fleet.case import Case
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.lock.records.claim import Claim

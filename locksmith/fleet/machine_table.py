@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
-from locksmith.fleet.explain import BELIEVES_NOTHING
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import ALARMING, HolderKind, HolderStatus, holder_statuses
+from locksmith.fleet.machine_sentences import BELIEVES_NOTHING
 from locksmith.fleet.phrases import absent_words, how_words
 from locksmith.lock.records import states
 from locksmith.lock.records.member import Member

@@ -62,4 +62,4 @@ def _blocks(lock: list[object]) -> bool:
 
 def _words(lock: list[object]) -> str:
     _what, who, why, _mode, uid, pid = lock
-    return f"{who or 'somebody'} (pid {pid}, uid {uid}){f': {why}' if why else ''}"
+    return f"{who or 'a program'} (pid {pid}, uid {uid}){f': {why}' if why else ''}"

@@ -17,7 +17,7 @@ FOLDERS = (
 UNDERSTANDS_DRY_RUN = b"locksmith: dry-run"
 """What stands in a program that understands `--dry-run`: to call another with it might drain the machine."""
 HEAD = 4096
-"""Bytes of a program in which that has to stand."""
+"""Bytes of a program that are searched for it."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 _LEFT_BY_EDITORS = (".bak", ".orig", ".rej", ".swp", ".disabled", ".md", ".txt", ".rpmnew", ".rpmsave")

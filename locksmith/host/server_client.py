@@ -93,8 +93,7 @@ class ServerClient:
         door: Callable[[str], Door] | None = None,
     ) -> None:
         """`UsageError`: a TLS file cannot be used. `door` gives a server that is not asked over HTTP, by its URL."""
-        tls = Tls(settings, NAMES) if any(url.startswith("https:") for url in settings.urls) else None
-        door = door or (lambda url: HttpServer(url, tls, "the server", "fleet-server.urls"))
+        door = door or _http(settings)
         self._servers = [_Server(door(url)) for url in settings.urls]
         self._group = group
         self._observer = observer
@@ -245,3 +244,9 @@ class ServerClient:
             return bearer(self._secret())
         except HostError as error:
             raise HostError(f"[fleet-server] names {error}") from None
+
+
+def _http(settings: FleetServerSettings) -> Callable[[str], Door]:
+    """Give what makes the way to a server over HTTP. `UsageError`: a TLS file cannot be used."""
+    tls = Tls(settings, NAMES) if any(url.startswith("https:") for url in settings.urls) else None
+    return lambda url: HttpServer(url, tls, "the server", "fleet-server.urls")

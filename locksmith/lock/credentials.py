@@ -28,7 +28,7 @@ LIMIT: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A credential as it stands in the store. `bad` is what is wrong with a record that cannot be read."""
+    """A credential as it is in the store. `bad` is what is wrong with a record that cannot be read."""
 
     entry: Entry
     one: Credential | None

@@ -52,7 +52,7 @@ class ChangedOrderError(LockError):
     """Refused: the present order (`words`; empty: none) is not the one that an operator was shown."""
 
     def __init__(self, kind: str, words: str) -> None:
-        now = f"another {kind} stands there now, {words}" if words else f"the {kind} that was shown has ended"
+        now = f"there is another {kind} now, {words}" if words else f"the {kind} that was shown has ended"
         super().__init__(f"{now}; nothing was changed")
 
 
@@ -65,7 +65,7 @@ class FreedOrNotError(LockError):
 
     def __init__(self, holder: str, key: str) -> None:
         super().__init__(
-            f"an answer of the store was lost, and {holder} stands in {key} without a record, again or still: "
+            f"an answer of the store was lost, and {holder} is in {key} without a record, again or still: "
             "look with `locksmithctl status` before you unlock it once more"
         )
 

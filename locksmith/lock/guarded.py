@@ -102,7 +102,7 @@ class Guarded:
 
 
 def raw(reading: Reading) -> bytes:
-    """Give the value as it stands; a key that does not exist is a fresh semaphore, as for CoreOS locksmith."""
+    """Give the value as it is; a key that does not exist is a fresh semaphore, as for CoreOS locksmith."""
     return reading.entry.value if reading.entry else semaphore.encode(Semaphore())
 
 

@@ -34,7 +34,7 @@ class HolderState:
 
     @property
     def listed(self) -> bool:
-        """Whether the id stands in the semaphore, for any claim."""
+        """Whether the id is in the semaphore, for any claim."""
         return self.holder in self.semaphore.holders
 
     def is_of(self, claim: Claim) -> bool:
@@ -75,7 +75,7 @@ class HolderState:
         return self.listed and self.nonce is None and self.reading.version != before.reading.version
 
     def describe(self) -> str:
-        """Say what the id stands in the semaphore for, and where there is no record, the ways out."""
+        """Say why the id is in the semaphore, and if there is no record, the ways out."""
         unlock = f"`locksmithctl unlock {quoted(self.holder)}`"
         if self.claim is not None:
             # The tool asks where a machine is past its point of no return or runs a command; scripts have no terminal.
@@ -87,7 +87,7 @@ class HolderState:
                 way_out = f"; if its machine {gone}, {force} releases it"
             return f"{self.holder} is {self.claim.describe()}{way_out}"
         return (
-            f"{self.holder} stands in the semaphore without a record: a legacy node or a legacy lock holds it; "
+            f"{self.holder} is in the semaphore without a record: a legacy node or a legacy lock holds it; "
             f"{unlock} frees it, `adopt = true` lets its own daemon do so once after a boot"
         )
 

@@ -1,4 +1,4 @@
-"""The rule of the two keyspaces: a group whose semaphore stands on etcd's v2 API is not locked on v3.
+"""The rule of the two keyspaces: a group whose semaphore is on etcd's v2 API is not locked on v3.
 
 v2 and v3 of one server do not see each other: a node on each would hold "the" lock at the same time. So before every
 take on v3 the cluster is asked for the group's v2 semaphore, and without a clear answer it takes no slot.

@@ -39,7 +39,7 @@ REPORT_FAILURE, ABORT, COMPLETE, LEAVE = "report-failure", "abort", "complete", 
 PRESENCE, READ, COUNT, KNOWS, HELLO = "presence", "read", "count", "knows", "hello"
 CALLS = (REQUEST, WAIT, COMMIT, REPORT_FAILURE, ABORT, COMPLETE, LEAVE, PRESENCE, READ, COUNT, KNOWS, HELLO)
 OF_A_CLAIM = frozenset({REQUEST, WAIT, COMMIT, REPORT_FAILURE, ABORT, COMPLETE, LEAVE})
-"""Calls with a claim. The others are about what stands in the store."""
+"""Calls with a claim. The others are about what is in the store."""
 
 LARGEST = 512 * 1024
 """Bytes of a call: a presence, in base64, is the longest part of any."""
@@ -227,7 +227,7 @@ def encode_readings(readings: list[Reading]) -> list[dict[str, Any]]:
 
 
 def decode_readings(found: list[Any], keys: list[str]) -> list[Reading]:
-    """Read what stands under these keys; `BadJsonError`: it is not about them."""
+    """Read what is under these keys; `BadJsonError`: it is not about them."""
     if len(found) != len(keys) or not all(isinstance(one, dict) for one in found):
         raise BadJsonError("it answers for other keys")
     readings = []

@@ -40,7 +40,7 @@ class Shows(Protocol):
 
     @property
     def written(self) -> Node | None:
-        """Give what stands in the store, as far as is known."""
+        """Give what is in the store, as far as is known."""
         ...
 
 
@@ -120,7 +120,7 @@ class Membership:
                     await tidy(self._store, self._group, self._clock())
 
     async def _move_in(self, shown: Node) -> None:
-        """End what stands in the group in which this machine was before."""
+        """End what is kept in the group in which this machine was before."""
         last = self._last_group.read()
         if last == self._group:
             return
@@ -156,7 +156,7 @@ async def forget(store: Store, group: str, machine_id: str) -> bool:
 
 
 async def move_out(store: Store, group: str, shown: Node) -> None:
-    """End what stands in a group of a machine that is in another group now. Errors are the store's.
+    """End what a group keeps of a machine that is in another group now. Errors are the store's.
 
     Its presence there ends too, unless it may hold a slot there, or is another machine's.
     """

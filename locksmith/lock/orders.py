@@ -29,12 +29,12 @@ MOST_CLUSTERS = 16
 """Whose place a cluster is known to have taken; the oldest are forgotten."""
 
 Stood = Order | CorruptValueError | None
-"""What stood there before: an order, something that cannot be read, or nothing."""
+"""What there was before: an order, something that cannot be read, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What an order replaced, and the state of the lock after it. `kept`: what stood `before` stays, and no more."""
+    """What an order replaced, and the state of the lock after it. `kept`: what was `before` stays, and no more."""
 
     before: Stood
     state: LockState
@@ -123,7 +123,7 @@ class OperatorOrders:
         return await self._remove(key, HOLD, reading.entry) if reading.entry else None
 
     async def resume(self, order: Order, done: list[Incident] | None = None) -> list[Incident]:
-        """Acknowledge what went wrong in the group, and that the store is to be believed as it stands; name it.
+        """Acknowledge what went wrong in the group, and that the store is to be believed as it is; name it.
 
         `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
         """
@@ -140,7 +140,7 @@ class OperatorOrders:
         legacy: bool = False,
         shown: int | None = None,
     ) -> Stood:
-        """Write an order over what stands there; a lost answer is known again by the order's nonce."""
+        """Write an order in place of any other; a lost answer is known again by the order's nonce."""
         seen: list[Stood] = []
 
         async def attempt() -> Stood:
@@ -177,7 +177,7 @@ class OperatorOrders:
                 other = read_order(entry, kind)
                 words = other.describe() if isinstance(other, Order) else "which cannot be read"
                 raise LockError(
-                    f"another {kind} was ordered meanwhile, {words}; it stands: {order_record.way_out(kind, key)}"
+                    f"another {kind} was ordered meanwhile, {words}; it stays: {order_record.way_out(kind, key)}"
                 )
             found.append(entry)
             await remove(self._store, entry)

@@ -52,11 +52,11 @@ class Prepared:
     freed: Reading | None = None
 
     def after(self, freed: Reading) -> Self:
-        """Take note how the semaphore stands by now."""
+        """Take note of the semaphore as it is by now."""
         return replace(self, freed=freed)
 
     def suits(self, claim: Claim, now: Semaphore, at: float) -> bool:
-        """Whether it may be used for this claim, with the semaphore as it stands now, at the loop's time `at`."""
+        """Whether it may be used for this claim, with the semaphore as it is now, at the loop's time `at`."""
         looked = self.looking.done() and not self.looking.cancelled() and self.looking.exception() is None
         return looked and self.nonce == claim.nonce and now.max == self.slots and at - self.at < LASTS
 

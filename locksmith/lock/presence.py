@@ -49,7 +49,7 @@ class Runs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """What stands in the store as far as is known, and when it was written or prolonged."""
+    """What is in the store, as far as is known, and when it was written or prolonged."""
 
     node: Node
     entry: Entry
@@ -96,11 +96,11 @@ class Presence:
         self._put_off = PutOff(spread, machine_id)
         self._clone: _Clone | None = None
         self.arrivals = 0
-        """How often this machine wrote a record where none stood, or that of another run."""
+        """How often this machine wrote a record where there was none, or that of another run."""
 
     @property
     def written(self) -> Node | None:
-        """Give what stands in the store, as far as is known."""
+        """Give what is in the store, as far as is known."""
         return self._shown.node if self._shown else None
 
     @property
@@ -114,7 +114,7 @@ class Presence:
         self._put_off.wake = wake
 
     async def show(self, now: Node) -> None:
-        """Write what this machine does where that is news, or prolong what stands there when it is time.
+        """Write what this machine does if that is news, or prolong the record when it is time.
 
         While it holds a slot it writes instead: a lease that is prolonged does not show that its machine is there.
         No caller depends on this write: a call that comes too soon after others, or after a failure, does nothing. In a
@@ -181,7 +181,7 @@ class Presence:
             self._note(shown.node, shown.entry)
 
     async def _write_anew(self, now: Node, ttl: float) -> None:
-        """Look whose record stands there, and write this machine's in its stead."""
+        """Look whose record there is, and write this machine's in its place."""
         found = (await self._store.get(self._key)).entry
         if found is not None:
             self._look_at(found, now)

@@ -7,7 +7,7 @@ from random import Random
 from locksmith.lock.arrival import wider
 
 LONGEST_PUT_OFF = 300.0
-"""Seconds for which news are put off at most: what stands in the store has to be prolonged in time, too."""
+"""Seconds for which news are put off at most: what is in the store has to be prolonged in time, too."""
 
 
 class PutOff:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 class Place:
     """A place, and its ticket, which expires with it; when it was kept, in the loop's time, and for how long.
 
-    `doubtful`: a write of it was cut off, and it may stand otherwise than in `entry` by now.
+    `doubtful`: a write of it was cut off, and it may differ from `entry` by now.
     """
 
     claim: Claim

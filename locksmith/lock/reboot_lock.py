@@ -95,7 +95,7 @@ class RebootLock:
 
         `leaving` is its place in the queue with its ticket, which go with the same write. True: they have gone. False:
         they may still be there.
-        `prepared` is what an earlier attempt has read, with the semaphore as it stands by now: one swap from that is
+        `prepared` is what an earlier attempt has read, with the semaphore as it is by now: one swap from that is
         tried first, and where it is not done, everything is read again. `position` is that of the place: a slot must be
         free for each place before it too.
 
@@ -129,7 +129,7 @@ class RebootLock:
     async def report_failure(self, claim: Claim, state: str, failure: str) -> Claim | None:
         """Write what went wrong with the reboot of this claim into its record, where it still holds a slot.
 
-        Gives the record as it stands then: an operator may have acknowledged it. None: it holds none.
+        Gives the record as it is then: an operator may have acknowledged it. None: it holds none.
         """
         return await self.guarded.retry.run(lambda: self._note(claim, lambda was: was.gone_wrong(state, failure)))
 

@@ -1,6 +1,6 @@
 """A group whose `max` follows a share of its machines: what a take makes of that.
 
-On etcd v2 the share is written before the semaphore, so it names both numbers until a take has seen the new one stand.
+On etcd v2 the share is written before the semaphore, so it names both numbers until a take has seen the new one.
 """
 
 import logging

@@ -32,7 +32,7 @@ class WindowStore:
         return found
 
     async def write(self, name: str, new: WindowSet) -> None:
-        """Write a set, over any value that stands there; `ConflictError`: another operator has just written another."""
+        """Write a set in place of any other value; `ConflictError`: another operator has just written another."""
         key = keys.window_key(name)
         await self._store.swap(key, window_set.encode(new), (await self._store.get(key)).version)
 

@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from locksmith.errors import LocksmithError
-from locksmith.fleet.explain import case, explain
+from locksmith.fleet.case import case
+from locksmith.fleet.explain import explain
 from locksmith.fleet.fields import (
     case_fields,
     group_fields,

@@ -52,7 +52,7 @@ class BadQueryError(ValueError):
 class Parameter:
     """A parameter of a query: its schema in the description, and how it is read.
 
-    `ValueError` of `read`: what stands after its name in the error.
+    `ValueError` of `read`: what the error says after its name.
     """
 
     name: str

@@ -1,8 +1,6 @@
 """Asks etcd what the server will ask: for `--check-config --online`. Nothing is written, and no notice is sent."""
 
-import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from locksmith.config.model import Config
@@ -13,40 +11,21 @@ from locksmith.lock.records.keys import semaphore_key
 from locksmith.lock.window_sets import WindowStore
 from locksmith.server.delivery import service_of
 from locksmith.store.connect import open_store
+from locksmith.util.contact import LIMIT, Contact, contact
 from locksmith.util.threads import in_thread
 from locksmith.util.words import instead_of
 
-LIMIT = 30.0
-"""Seconds for each question."""
 
-
-@dataclass(frozen=True, slots=True)
-class Contact:
-    """What came of a question: `says` in a few words, and if it failed, the problem."""
-
-    name: str
-    says: str = ""
-    problem: str = ""
-
-
-async def contact(config: Config) -> list[Contact]:
+async def contact_all(config: Config) -> list[Contact]:
     """Ask each endpoint, the store for each set of windows that it must have, and apprise for the targets' URLs."""
-    endpoints = [await _asked(f"etcd {url}", _endpoint(config, url)) for url in config.store.endpoints]
+    endpoints = [await contact(f"etcd {url}", partial(_endpoint, config, url)) for url in config.store.endpoints]
     known = config.window.known
     wanted = dict.fromkeys(name for group in config.server.groups.values() for name in sets_of_store(group, known))
-    windows = [await _asked(f"the windows {name}", _windows(config, name)) for name in wanted]
-    targets = [await _asked(f"the target {one.name}", _service(one)) for one in config.notify.targets.values()]
+    windows = [await contact(f"the windows {name}", partial(_windows, config, name)) for name in wanted]
+    targets = [
+        await contact(f"the target {one.name}", partial(_service, one)) for one in config.notify.targets.values()
+    ]
     return [*endpoints, *windows, *targets]
-
-
-async def _asked(name: str, question: Awaitable[str]) -> Contact:
-    try:
-        async with asyncio.timeout(LIMIT):
-            return Contact(name, says=await question)
-    except TimeoutError:
-        return Contact(name, problem=f"no answer within {LIMIT:g} s")
-    except LocksmithError as error:
-        return Contact(name, problem=str(error))
 
 
 async def _service(target: Target) -> str:
@@ -60,7 +39,7 @@ async def _endpoint(config: Config, url: str) -> str:
     try:
         await store.get(semaphore_key(next(iter(config.server.groups), "")))
     except StoreUnavailableError as error:
-        # The problem stands after the endpoint's name.
+        # The endpoint is named before the problem.
         raise LocksmithError(str(error).removeprefix(f"no etcd endpoint could be used: {url}: ")) from None
     finally:
         await store.close()

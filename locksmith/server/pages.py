@@ -15,9 +15,8 @@ from locksmith.server.api import Api
 from locksmith.server.credentials import Credentials
 from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.web.fleet import Fleet
-from locksmith.server.web.orders import OrderPages
-from locksmith.server.web.pictures import Pictures
 from locksmith.server.web.ports import People
+from locksmith.server.web.routes import page_routes
 from locksmith.server.web.site import Site
 from locksmith.server.web.views import GroupPage
 from locksmith.store.protocol import Store
@@ -51,10 +50,9 @@ class Web:
         served = frozenset(config.server.groups)
         people = people or Credentials(store)
         site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
-        orders = OrderPages(site, store, read_hostname(paths))
         api = Api(self._fleet, people, served, halt_after)
         metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more=more)
-        pages = (*site.routes(), *orders.routes(), *Pictures(site).routes())
+        pages = page_routes(site, store, read_hostname(paths))
         self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
         self.counted, self.counting = metrics.counted, metrics.counting
 

@@ -18,7 +18,7 @@ from locksmith.util.threads import in_thread
 LIMIT = 1.0
 """Seconds for all probes of one endpoint."""
 KEPT = 60.0
-"""Seconds for which a finding stands: a server that fails each call is not probed at each call."""
+"""Seconds for which a finding counts: a server that fails each call is not probed at each call."""
 
 BAD_REQUEST = 400
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"

@@ -1,6 +1,6 @@
 """What a store can do for a server that acts for many machines, apart from `Store`.
 
-It tells of all keys below a prefix: first how they stand, then each change of them. It binds many keys to one lease.
+It tells of all keys below a prefix: first their values, then each change. It binds many keys to one lease.
 
 Only etcd's v3 API and the store in memory can. v2 keeps the last thousand events of all keys, and names no removal of a
 key that expired with its folder; there the keys are listed again and again.

@@ -32,7 +32,7 @@ _HEADER = re.compile(
 _FIELD = re.compile(r"(?i)((?:password|passwd|passphrase|secret|token|api[-_]?key)=)(?=[^\s&\"'])[^\s&\"',;]+")
 
 _TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])(?:{PATTERN})(?![A-Za-z0-9_-])")
-"""The tokens of locksmith-server: wherever one stands, it is a secret."""
+"""The tokens of locksmith-server: each is a secret in any text."""
 
 Exempt = frozenset[str]
 

@@ -5,7 +5,7 @@
 - `2026-12-24 18:00..2026-12-27 06:00`: from one time to another
 - `Fri 12:00 for 12h`: from each start on for a length
 
-A time zone may stand at the end (before `for`).
+A time zone may be at the end (before `for`).
 """
 
 import calendar

@@ -21,8 +21,7 @@ from locksmith.server.app import make_app
 from locksmith.server.credentials import SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.web.fleet import Fleet
-from locksmith.server.web.orders import OrderPages
-from locksmith.server.web.pictures import Pictures
+from locksmith.server.web.routes import page_routes
 from locksmith.server.web.site import Site
 from locksmith.server.web.views import GroupPage
 from locksmith.store.memory import MemoryServer, MemoryStore
@@ -108,8 +107,7 @@ class Page:
 
         self.fleet = Fleet(self.store, words)
         site = Site(self.fleet, self.people, lambda: datetime.now(UTC))
-        routes = [*site.routes(), *OrderPages(site, self.store, "srv1").routes(), *Pictures(site).routes()]
-        self.app = make_app(FewSlots(), {}, routes)
+        self.app = make_app(FewSlots(), {}, page_routes(site, self.store, "srv1"))
         return self
 
     @property

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from locksmith.daemon import online
+from locksmith.util import contact
 from tests.contract.programs import program
 from tests.harness.dead_endpoints import endpoint, silent
 from tests.harness.etcd import Etcd
@@ -157,4 +157,4 @@ def test_online_alone_is_refused(site):
 
 
 def test_each_server_has_a_limit():
-    assert 0 < online.LIMIT <= 60
+    assert 0 < contact.LIMIT <= 60

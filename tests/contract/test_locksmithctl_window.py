@@ -202,7 +202,7 @@ def test_a_set_that_cannot_be_read_is_said_and_written_anew(alone, fleet, name):
     fleet(lambda store: store.create(keys.window_key(name), b'{"open":["x"]}'))
     assert "'x' is not a window" in alone("window", "show", name).err
     assert "not a set of windows" in alone.fails("window", "--set", name)
-    assert "what stood there could not be read" in alone("window", "set", name, "--open", "02:00 for 1h").err
+    assert "the set before it could not be read" in alone("window", "set", name, "--open", "02:00 for 1h").err
 
 
 def test_the_time_is_now_without_another(alone):

@@ -137,7 +137,7 @@ def test_an_id_held_without_a_record_is_neither_ridden_on_nor_given_back(site):
     async def story(node):
         hold_bare(site, node)
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (other_claim): {node.machine_id} stands in the semaphore without a record")
+        await node.says(f"waiting (other_claim): {node.machine_id} is in the semaphore without a record")
         assert f"`locksmithctl -group={site.group} unlock {node.machine_id}` frees it" in node.said
         assert site.lock.holders == [node.machine_id]
         assert (await node.tool("unlock"))[0] == 0

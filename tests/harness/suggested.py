@@ -3,7 +3,8 @@
 import ast
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import locksmith
@@ -37,13 +38,15 @@ class _Messages(ast.NodeVisitor):
             self.found.append(node.value)
 
 
-def messages() -> Iterator[tuple[str, str]]:
+@cache
+def messages() -> Sequence[tuple[str, str]]:
     """Give every text of the sources that a program may say, after the module that has it."""
-    folder = Path(locksmith.__file__).parent
+    folder, said = Path(locksmith.__file__).parent, list[tuple[str, str]]()
     for path in sorted(folder.rglob("*.py")):
         collected = _Messages()
         collected.visit(ast.parse(path.read_text()))
-        yield from ((str(path.relative_to(folder)), text) for text in collected.found)
+        said += [(str(path.relative_to(folder)), text) for text in collected.found]
+    return said
 
 
 def commands_in(said: str) -> list[str]:

@@ -357,7 +357,7 @@ def hooked_twice(drawn: Plan) -> Plan:
 
 
 def left(drawn: Plan) -> Plan:
-    """What takes clients that never come back, and nobody who looks after them."""
+    """What takes clients that never come back, and no operator who looks after them."""
     shaped = replace(served(drawn), slots=4, faults=Faults(gone=0.6))
     return replace(shaped, clients=replace(shaped.clients, unattended=2400.0, poll=300.0))
 

@@ -115,7 +115,7 @@ class NoLastLook(Observer):
 
 
 class NoLookAfterTheCommit(Observer):
-    """Reboots on what it saw before its commit, though somebody may have called it off until then."""
+    """Reboots on what it saw before its commit, though an operator may have cancelled it by then."""
 
     async def _ask_triggers(self, boot: Boot) -> None:
         if not self._memory.claim.committed:
@@ -251,7 +251,7 @@ class NoSettledTake(EtcdLock):
 
 
 class NoLine(Queue):
-    """Takes itself for the first, whoever stands before it."""
+    """Takes itself for the first, whichever machine is before it."""
 
     async def _observe_all(self, place):
         view = await super()._observe_all(place)
@@ -374,7 +374,7 @@ class NoUndoing(Observer):
 
 
 class NoGates(Observer):
-    """Does not ask whether somebody blocks."""
+    """Does not ask whether a user or a program blocks."""
 
     async def _ask_gates(self, _entry):
         return ()
@@ -570,7 +570,7 @@ class Vanishing(Agent):
 
 
 class Quiet(Agent):
-    """Tells nobody that it cannot look at itself."""
+    """Does not report that it cannot observe itself."""
 
     async def _answer_for_claim(self, failure: str, snapshot: Snapshot | None) -> None:
         pass
@@ -685,7 +685,7 @@ class Greedy(RebootLock):
 
 
 class Mistaken(EtcdLock):
-    """Takes a slot for whoever is one further."""
+    """Takes a slot for the machine that is one place further."""
 
     async def request(self, claim: Claim) -> Answer:
         await self._lock.lock.take(replace(claim, holder=f"{claim.holder}0"))
@@ -693,7 +693,7 @@ class Mistaken(EtcdLock):
 
 
 class Helpful(EtcdLock):
-    """Frees a slot that somebody else has, where none is free."""
+    """Frees the slot of another machine, if none is free."""
 
     async def request(self, claim: Claim) -> Answer:
         state = await self._lock.lock.read()
@@ -795,7 +795,7 @@ def black(drawn: Plan) -> Plan:
 
 
 def restored(drawn: Plan) -> Plan:
-    """What takes a store that goes back, and nobody who says that it is to be believed."""
+    """What takes a store that goes back, and no operator who says that it is to be believed."""
     return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(restores=1), operator_acts=0)
 
 
@@ -812,7 +812,7 @@ def restored_and_restarted(drawn: Plan) -> Plan:
 
 
 def rolled_back(drawn: Plan) -> Plan:
-    """What takes updates that do not last, and somebody who looks after each of them."""
+    """What takes updates that do not last, and an operator who looks after each of them."""
     return replace(drawn, windows=(None,) * drawn.machines, busy=5.0, faults=Faults(rollback=0.8))
 
 
@@ -834,7 +834,7 @@ def insatiable_without_disks(drawn: Plan) -> Plan:
 
 
 def lost_disks(drawn: Plan) -> Plan:
-    """What takes machines that come up with an empty state, free slots beside theirs, and nobody who looks on."""
+    """What takes machines that come up with an empty state, free slots in addition to theirs, and no operator."""
     shaped = old_disks(replace(drawn, machines=8, slots=6))
     return replace(shaped, faults=Faults(disk_lost=0.3), busy=0.0)
 
@@ -931,7 +931,7 @@ def upgraded(drawn: Plan) -> Plan:
 
 
 def upgraded_while_sick(drawn: Plan) -> Plan:
-    """What takes daemons that are upgraded when their reboot has gone wrong, and nobody who looks."""
+    """What takes daemons that are upgraded when their reboot has gone wrong, and no operator."""
     faults = Faults(older=1.0, sick=0.8, restarts=40)
     return replace(disturbed(drawn, faults), busy=0.0)
 

@@ -200,7 +200,7 @@ class ClientRules:
         if author not in self.servers:
             if client is not None:
                 client.excused = client.excused or is_out or client.is_down_or_will_be
-                client.drained = client.ready = False  # whoever frees a slot by hand sees to that
+                client.drained = client.ready = False  # the operator who frees a slot by hand sees to that
             return False
         request = ANSWERING.get()
         if request is None or request.client != holder:

@@ -56,7 +56,7 @@ TARGET = Target("etcd-lock", GROUP, 3, ("memory",))
 
 
 class KilledError(BaseException):
-    """This process is dead: whatever it still tries, nothing comes of it. No error that anybody handles."""
+    """This process is dead: nothing that it still tries has an effect. No part handles this error."""
 
 
 @dataclass(frozen=True)
@@ -291,7 +291,7 @@ class Process:
             self.story.breaks(f"the loop of {self.machine.name} ended by itself: {error!r}")
 
     def saw(self, answer: Answer[Any], version: int) -> None:
-        """Take note of an answer of the store, unless it reached nobody any more."""
+        """Take note of an answer of the store, unless its process is gone."""
         if self.alive:
             self.told(self.machine, answer)
             self.machine.saw = max(self.machine.saw, version)

@@ -117,7 +117,7 @@ class Simulation:
         for node in self.nodes.values():
             node.start()
         for start, end, name in self.outages.times:
-            self.story.tell("STORE", f"is not reached by {name or 'anybody'} from {start:.0f} to {end:.0f}")
+            self.story.tell("STORE", f"is not reached by {name or 'any machine'} from {start:.0f} to {end:.0f}")
         self._let_loose(operator, rules)
         await self._pass(STORMY)
         self.faults = CALM_FAULTS
@@ -171,7 +171,7 @@ class Simulation:
         )
 
     async def _come_to_an_end(self, rules: Rules, operator: Operator) -> None:
-        """Wait until nobody wants or holds anything; days go by for those whose window is closed."""
+        """Wait until no machine wants or holds anything; days go by for those whose window is closed."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + CALM + (CALM_OF_CLIENTS if self.plan.clients.number else 0.0)
         while open_ends := self._open_ends(rules):
@@ -386,7 +386,7 @@ async def _later(seconds: float, act: Callable[[], Coroutine[Any, Any, None]]) -
 
 
 async def _never_die(_where: str) -> None:
-    """Be nobody's process."""
+    """Be a process of no machine."""
 
 
 def simulate(plan: Plan, parts: Parts = Parts(), left_out: Sequence[str] = ()) -> Story:  # noqa: B008 - immutable

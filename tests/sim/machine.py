@@ -395,7 +395,7 @@ class SimMachine:
         return () if self.blocked_since is None else (Blocker("inhibitor", "backup runs"),)
 
     def logged_in(self, rng: Random) -> frozenset[str]:
-        """Who is logged in; somebody else may have come."""
+        """Who is logged in; another user may have come."""
         now = asyncio.get_running_loop().time()
         self.users = {user: until for user, until in self.users.items() if until > now}
         if rng.random() < self.faults().logins:

@@ -168,7 +168,7 @@ def _entries(value: object) -> Iterator[Entry]:
 
 @dataclass
 class Outages:
-    """When nobody reaches the store, or one client does not: since when, until when, who (empty: all)."""
+    """When no client reaches the store, or one does not: since when, until when, who (empty: all)."""
 
     times: list[tuple[float, float, str]] = field(default_factory=list)
 

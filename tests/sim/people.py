@@ -51,7 +51,7 @@ class GoNode:
             released = await self._swap(lambda now: now.release(self.name) if self.name in now.holders else now)
 
     async def _swap(self, change: Callable[[Semaphore], Semaphore]) -> bool:
-        """Read, change and write, as the original does; False: it did not work, or nobody knows."""
+        """Read, change and write, as the original does; False: it did not work, or that is not known."""
         try:
             reading = await self.store.get(KEY)
             now = semaphore.decode(reading.entry.value, KEY) if reading.entry else Semaphore()
@@ -63,7 +63,7 @@ class GoNode:
 
 @dataclass
 class Operator:
-    """Somebody with `locksmithctl`: locks by hand, unlocks what is stuck, changes the number of slots, cancels."""
+    """An operator with `locksmithctl`: locks by hand, unlocks what is stuck, changes the number of slots, cancels."""
 
     lock: RebootLock
     machines: Sequence[SimMachine]
@@ -211,7 +211,7 @@ class Operator:
         await self.orders.unhold(name)
 
     async def look_after_a_restore(self) -> None:
-        """Unlock whoever holds a slot by the store's word alone: its machine is up and knows nothing of that claim."""
+        """Unlock a machine that holds a slot by the store's word alone: it is up and does not know that claim."""
         if not self.store_went_back and not self.machines_forget:
             return
         for machine in self.machines:

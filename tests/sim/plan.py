@@ -29,7 +29,7 @@ class Faults:
     """The machine loses its power together with the answer."""
     slow_store: float = 0.0
     outages: int = 0
-    """Times at which nobody reaches the store for a while."""
+    """Times at which no machine reaches the store for a while."""
     power_cuts: int = 0
     refused: float = 0.0
     lost_reply: float = 0.0
@@ -42,16 +42,16 @@ class Faults:
     engine_error: float = 0.0
     engine_reset: float = 0.0
     cancelled: float = 0.0
-    """Somebody cancels a reboot that is asked for, between the last look at the engine and what follows from it."""
+    """An operator cancels a reboot that is asked for, between the last look at the engine and what follows from it."""
     bad_disk: float = 0.0
     """A write of the journal fails."""
     clock_steps: int = 0
     others_reboot: int = 0
-    """Times at which a person reboots a machine by hand, asking nobody."""
+    """Times at which a person reboots a machine by hand, without the lock."""
     sick: float = 0.0
     """A machine comes up sick, and stays so for a while."""
     blocked: int = 0
-    """Times at which somebody blocks a machine's shutdown for a while."""
+    """Times at which a user blocks a machine's shutdown for a while."""
     bad_hook: float = 0.0
     """A hook before the reboot fails."""
     restarts: int = 0
@@ -67,11 +67,11 @@ class Faults:
     expiries: int = 0
     """Times at which something that has a lease is gone before its time."""
     dead: float = 0.0
-    """A machine does not come back from its reboot until somebody goes there, after the storm."""
+    """A machine does not come back from its reboot until a person goes there, after the storm."""
     rollback: float = 0.0
     """A machine comes up with what it had before, and wants the same update again."""
     soft_reboots: int = 0
-    """Times at which a person starts a machine's userspace anew, asking nobody."""
+    """Times at which a person restarts a machine's userspace, without the lock."""
     clocks_off: float = 0.0
     """Seconds by which clocks are wrong from the beginning, at most."""
     disk_rollback: float = 0.0
@@ -127,7 +127,7 @@ class Faults:
     hasty: float = 0.0
     """How many clients ask for their reboot although their steady-state was not heard yet."""
     withdrawn: float = 0.0
-    """A client's update is withdrawn while it waits: it calls no more, and tells nobody."""
+    """A client's update is withdrawn while it waits: it calls no more, and does not say so."""
     gone: float = 0.0
     """A client never comes back from its reboot."""
 
@@ -172,7 +172,7 @@ class Clients:
 
     @property
     def any(self) -> bool:
-        """Whether anybody needs the servers."""
+        """Whether a machine or a client needs the servers."""
         return self.number > 0 or self.machines > 0
 
 

@@ -36,7 +36,7 @@ class AllAtOnce(Simulation):
     def _let_days_pass(self, rules: Rules, name: str, node: Node) -> None:
         pass
 
-    def _let_loose(self, operator: Operator, rules: Rules) -> None:  # noqa: ARG002 - nobody else does anything
+    def _let_loose(self, operator: Operator, rules: Rules) -> None:  # noqa: ARG002 - no other person does anything
         for node in self.nodes.values():
             node.machine.engine.wants("1.0.0")
             node.wake()
@@ -44,7 +44,7 @@ class AllAtOnce(Simulation):
             self._begin(self._repair(operator))
 
     async def _repair(self, operator: Operator) -> None:
-        """Say `resume` when a machine that was sick is well again; nobody else does anything."""
+        """Say `resume` when a machine that was sick is well again; no other person does anything."""
         seen = dict.fromkeys(self.nodes, 0.0)
         while self.faults.sick:
             await asyncio.sleep(LOOKS)

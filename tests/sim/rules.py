@@ -99,7 +99,7 @@ class Rules:
     """Nothing goes wrong but that users log in."""
     held_since: dict[str, float] = field(default_factory=dict)
     down: dict[str, SimMachine] = field(default_factory=dict)
-    """No fault of any kind will happen, so nothing excuses a free slot while somebody waits."""
+    """No fault of any kind will happen, so nothing excuses a free slot while a machine waits."""
     unlocked: dict[str, int] = field(default_factory=dict)
     """For each id that an operator unlocked past its point of no return: in which boot of the machine."""
     left_queue: dict[str, float] = field(default_factory=dict)
@@ -248,7 +248,7 @@ class Rules:
         return key.startswith(RECORDS) and self.server.value(key) is not None
 
     def _expires(self, author: str, holder: str) -> bool:
-        """Judge a slot that is taken from whoever is lost, by another; False: it was given back."""
+        """Judge a slot that another takes from a lost machine; False: it was released."""
         own = author in (holder, OPERATOR, SCRIPT) or (self.desks is not None and self.desks.is_for(holder))
         if own or not self.expire_after:
             return False
@@ -280,7 +280,7 @@ class Rules:
     def went_back(self, revision: int) -> None:
         """Take note that the store is about to go back to a backup of that revision.
 
-        Whoever is past its point of no return cannot be called back; whoever has seen more of it has to wait.
+        A machine past its point of no return cannot be called back. One that has seen more of the store has to wait.
         """
         before, now = self.restored, asyncio.get_running_loop().time()
         self.restored = now
@@ -544,7 +544,7 @@ class Rules:
         if len(down) > max(now.max, len(now.holders)):
             self.story.breaks(f"{', '.join(down)} are down at once")
         if self.freeze_stands() and self.frozen is not None and name not in self.frozen:
-            self.story.breaks(f"{name} reboots although the group is frozen, and nobody was told")
+            self.story.breaks(f"{name} reboots although the group is frozen, and no report says so")
         limit = machine.halt_after.of(len(self.machines))
         if limit in self.halted and name not in self.halted[limit]:
             self.story.breaks(f"{name} reboots although the group is halted")
@@ -656,7 +656,7 @@ class Rules:
                 self.story.breaks(f"{name} holds a slot for longer than its users may")
 
     def _hand_over(self) -> None:
-        """Judge whether a free slot is taken at once by whoever waits for one."""
+        """Judge whether a machine that waits for a slot takes a free one at once."""
         time = asyncio.get_running_loop().time()
         if self.free_since is not None and time - self.free_since > HAND_OVER:
             first = self.server.line()[0]
@@ -707,7 +707,7 @@ def _claim(raw: bytes | None, holder: str) -> Claim | None:
 
 
 def _text(now: Semaphore) -> str:
-    return f"{len(now.holders)} of {now.max} held by {', '.join(now.holders) or 'nobody'}"
+    return f"{len(now.holders)} of {now.max} held by {', '.join(now.holders) or 'no machine'}"
 
 
 def _has_left(windows: Windows | None, now: datetime, least: timedelta) -> bool:

@@ -48,7 +48,7 @@ class Storm:
             if plan.calendars.packages:
                 self.begin(self._upgrades(node))
         if plan.busy and not faults.restores:
-            # Somebody is there all night, or the first reboot that goes wrong would be the last.
+            # An operator is there all night, or the first reboot that goes wrong would be the last.
             for minute in range(1, int(STORMY / 60)):
                 self.begin(_later(minute * 60, partial(self.operator.attempt, self.operator.resume)))
         self._at_times("operator", plan.operator_acts, lambda _node: self.operator.act())

@@ -28,7 +28,7 @@ class Story:
         self.lines.append(f"{asyncio.get_running_loop().time():10.3f}  {who:<9} {what}")
 
     def breaks(self, rule: str) -> None:
-        """Note that a rule is broken; whoever runs the simulation ends it."""
+        """Note that a rule is broken; the runner of the simulation ends it."""
         if self.broken is None:
             self.broken = rule
             self.tell("RULE", rule)

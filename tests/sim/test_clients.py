@@ -22,7 +22,7 @@ def test_clients_alone(seed):
 
 
 def test_a_client_that_never_comes_back_halts_its_group_until_an_operator_looks():
-    """Nobody looks for twenty minutes after that, in which the rules allow no reboot."""
+    """No operator looks for twenty minutes after that, in which the rules allow no reboot."""
     story = simulate(left(plan(1)))
     text = "\n".join(story.lines)
     assert "never comes back" in text

@@ -1,4 +1,4 @@
-"""The line on quiet days: nobody waits for a slot that is free, whoever came first goes first."""
+"""The queue on quiet days: no machine waits for a slot that is free, and the first to come goes first."""
 
 import os
 from dataclasses import replace
@@ -18,5 +18,5 @@ def test_without_faults_a_free_slot_finds_the_first_in_line_at_once(seed):
 
 
 def test_of_a_crowd_that_comes_at_one_moment_the_first_go_at_once():
-    """Who stands where is known from the very coming: nobody who is first believes to be far back."""
+    """Each machine knows its place as soon as it comes: the first never believes that it is far back."""
     assert rollout(1, machines=90, slots=5) > 0

@@ -53,7 +53,7 @@ def test_a_broken_part_is_noticed(broken):
 
 
 def test_each_rule_is_broken_by_some_part():
-    """Whoever adds a rule adds what breaks it. Two need none: whatever breaks them breaks another before."""
+    """Each rule has a part that breaks it. Two need none: what breaks them breaks another rule before."""
     source = "".join(map(inspect.getsource, (rules, client_rules, desks)))
     safety = re.findall(r'breaks\(f"([^"]+)"', source)
     ends = inspect.getsource(Simulation._open_ends) + inspect.getsource(Served.open_ends)

@@ -77,7 +77,7 @@ class World:
             self.story.breaks(f"{machine.host} reboots, and has met its twin")
 
     def wrote(self, author: str, before: StoreBefore) -> None:
-        """Judge a write: whoever gives the slot back took it."""
+        """Judge a write: the machine that releases the slot took it."""
         was, now = held(before), held(self.server)
         if now and not was:
             self.took = author

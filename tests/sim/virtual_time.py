@@ -97,7 +97,7 @@ class VirtualLoop(BaseEventLoop):
         """Have none: there is no world outside."""
 
     def _write_to_self(self) -> None:
-        """Need no waking: nobody else is there."""
+        """Need no waking: no other thread is there."""
 
 
 def run(main: Callable[[VirtualLoop], Coroutine[Any, Any, T]]) -> T:

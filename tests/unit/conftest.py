@@ -1,3 +1,4 @@
+import gc
 import os
 import sys
 from itertools import count
@@ -19,6 +20,13 @@ settings.register_profile("quick", settings.get_profile("locksmith"), max_exampl
 # For CI: other examples each time, so that its runs together try as many.
 settings.register_profile("fewer", settings.get_profile("locksmith"), max_examples=30)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "locksmith"))
+
+
+@pytest.hookimpl
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays until the end of the run: the modules and the tests themselves."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

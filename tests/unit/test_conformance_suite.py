@@ -64,6 +64,7 @@ def test_the_page_names_each_option():
     assert named == set(re.findall(r'add\("(--fleetlock-[a-z-]+)"', (SUITE / "conftest.py").read_text()))
 
 
+@pytest.mark.slow
 def test_no_run_of_all_tests_begins_the_suite_without_a_server(tmp_path):
     """It would end with an error, since no check may be skipped for want of a server."""
     options = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]

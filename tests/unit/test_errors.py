@@ -19,7 +19,7 @@ INTERNAL = {
     "locksmith.server.api_answers.NotFoundError": "api_http.py answers with HTTP status 404",
     "locksmith.server.api_endpoints.BadQueryError": "api_http.py answers with HTTP status 400",
     "locksmith.server.api_http.RefusedError": "its module answers with the HTTP status that it names",
-    "locksmith.server.web.requests.BadFormError": "site.py answers with HTTP status 400",
+    "locksmith.server.web.requests.BadFormError": "site.py and sign_in.py answer with HTTP status 400",
     "locksmith.server.web.site.RefusedError": "its module answers with the HTTP status that it names",
     "locksmith.store.exchange._StaleError": "its module makes another connection",
     "locksmith.store.link.LinkError": "exchange.py, which knows what was sent, raises a FailedError",

@@ -45,6 +45,7 @@ def run(path, script, *args, **environ):
     return done.returncode, done.stdout.strip(), done.stderr.strip()
 
 
+@pytest.mark.slow
 def test_the_first_python_that_is_new_enough_and_makes_environments_is_taken(path):
     program(path, "python3.11", "exit 127")
     python(path, "python3.12", NO_VENV)

@@ -93,7 +93,7 @@ def send_need_reboot(session: Session, *, as_json: bool) -> None:
 def request(session: Session, *, reason: str, as_json: bool) -> None:
     """Ask for a reboot of this machine, for scripts and units: through the same gates and queue as for an update.
 
-    It stands until the machine has rebooted, or until `cancel`; locksmithd need not run yet. Root may do it, and users
+    It stays until the machine has rebooted, or until `cancel`; locksmithd need not run yet. Root may do it, and users
     whom polkit allows org.locksmith1.manage.
     """
     from locksmith.cli.request import keep_request, request_over_bus

@@ -1,4 +1,4 @@
-"""`nodes`: every machine of a group, who holds a slot, who waits for one; what is lost stands first."""
+"""`nodes`: every machine of a group, who holds a slot, who waits for one; what is lost comes first."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime

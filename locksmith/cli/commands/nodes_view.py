@@ -1,4 +1,4 @@
-"""A group as a table of its machines: what is lost stands first. Pure."""
+"""A group as a table of its machines: what is lost comes first. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator

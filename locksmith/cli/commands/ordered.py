@@ -32,7 +32,7 @@ def freeze_group(
 
 
 def thaw_group(session: Session, reason: str) -> Stood:
-    """End the freeze of a group, and write that into its history; give what stood there."""
+    """End the freeze of a group, and write that into its history; give the order that has ended."""
     return with_orders(session, lambda orders: acts.thaw(orders, author(), reason))
 
 

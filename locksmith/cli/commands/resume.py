@@ -1,4 +1,4 @@
-"""`resume`: what went wrong is acknowledged, and the store is believed as it stands, another etcd cluster included."""
+"""`resume`: what went wrong is acknowledged, and the store is believed as it is, another etcd cluster included."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

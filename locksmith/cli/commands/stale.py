@@ -64,7 +64,7 @@ def found(session: Session, view: GroupView, now: datetime) -> list[HolderStatus
 
 
 async def _shown(one: HolderStatus, lock: LockAdmin) -> ShownHolder:
-    """Give what is about to be shown, as it stands in the store; `ChangedClaimError`: it is not so any more."""
+    """Give what is about to be shown, as it is in the store; `ChangedClaimError`: it is not so any more."""
     holder_state = await lock.inspect(one.holder)
     if not holder_state.listed:
         raise NotHeldError(f"{one.holder} has released its slot meanwhile")

@@ -1,4 +1,4 @@
-"""`why`: everything that stands between a machine and its reboot, in plain sentences, from any machine."""
+"""`why`: everything that keeps a machine from its reboot, in plain sentences, from any machine."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -17,7 +17,8 @@ from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.cli.without_store import asked_server, names_store, never_reboots, shares_store
 from locksmith.errors import CorruptValueError, HostError, LockError, LocksmithError, StoreError, StoreRefusedError
-from locksmith.fleet.explain import Case, case, explain, explain_alone, explain_stopped
+from locksmith.fleet.case import Case, case
+from locksmith.fleet.explain import explain, explain_alone, explain_stopped
 from locksmith.fleet.fields import case_fields, node_fields
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.lookup import find, is_machine_id

@@ -1,6 +1,6 @@
 """The claim that `locksmithctl` makes for this machine: before the slot in the reboot journal, after it released.
 
-The claim stands in the reboot journal, as this program's, before the lock is taken. While this program runs it releases
+The claim is in the reboot journal, as this program's, before the lock is taken. While this program runs it releases
 what it took. Once it has ended, and its `OperatorLock` with it, the daemon releases the claim.
 """
 

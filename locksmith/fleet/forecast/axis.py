@@ -14,7 +14,7 @@ _STEPS = [
 
 
 class Mark(NamedTuple):
-    """A mark at a Unix time: what stands at it, and below that where it is new."""
+    """A mark at a Unix time: what is written at it, and below that where it is new."""
 
     at: float
     text: str

@@ -62,7 +62,7 @@ WENT_WRONG = {UNHEALTHY, FAILED}
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Why an id stands in the semaphore. `nonce` tells this claim from every other.
+    """Why an id is in the semaphore. `nonce` tells this claim from every other.
 
     `since` is when it was made, `taken` when it got its slot (None: not yet, or by a version that did not say); both
     are aware. `boot_id` and `userspace` are of the boot it was made in, `system` what os-release said then: what proves

@@ -1,4 +1,4 @@
-"""Where everything stands in the store: CoreOS locksmith's keys, one folder for each group, escaped as Go does."""
+"""Where everything is in the store: CoreOS locksmith's keys, one folder for each group, escaped as Go does."""
 
 from hashlib import sha256
 from urllib.parse import quote_plus, unquote_plus

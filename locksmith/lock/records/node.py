@@ -1,7 +1,7 @@
-"""A machine's presence, as it stands in `nodes/<id>`: pure, and its JSON.
+"""A machine's presence, as it is in `nodes/<id>`: pure, and its JSON.
 
 It expires unless it is kept, so a record that is gone says that its machine has not been seen for that long. It
-decides nothing about the lock; but where another machine's stands in one's own place, there are two of one id.
+decides nothing about the lock; but if another machine's is in its own place, two machines have one id.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """What holds a whole group, or one machine, back: operators' orders and the pause after a reboot. Pure, and its JSON.
 
-`freeze` and `hold/<id>` stand until an operator removes them, or expire by the store's own clock. `spacing` always
+`freeze` and `hold/<id>` stay until an operator removes them, or expire by the store's own clock. `spacing` always
 expires.
 Where that clock fails (a leader change starts every lease again, a copied keyspace has none), an order is over when a
-machine has seen it stand unchanged for as long as it was to last.
+machine has seen it unchanged for as long as it was to last.
 `resume` is an operator's word that a store restored from a backup is to be believed. It may name etcd clusters, whose
 place this one has taken. Times in a record are for showing.
 """
@@ -77,7 +77,7 @@ class Order:
 
 
 def way_out(kind: str, key: str) -> str:
-    """Give the command that removes what stands in a key; that of a hold ends with the machine's id."""
+    """Give the command that removes what is in a key; that of a hold ends with the machine's id."""
     return _WAYS_OUT[kind].format(quoted(unsegment(key.rpartition("/")[2])))
 
 

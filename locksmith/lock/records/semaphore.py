@@ -130,7 +130,7 @@ def read_holders(fields: dict[str, object]) -> list[str]:
         raise jsonread.BadJsonError("the field 'holders' must be a list of ids, none of them empty")
     twice = jsonread.twice(names)
     if twice is not None:
-        raise jsonread.BadJsonError(f"the holder {twice!r} stands in it twice")
+        raise jsonread.BadJsonError(f"the holder {twice!r} is in it twice")
     return names
 
 

@@ -1,4 +1,4 @@
-"""A share of the group instead of a number of slots, as it stands in `share`: pure, and its JSON.
+"""A share of the group instead of a number of slots, as it is in `share`: pure, and its JSON.
 
 The program that takes the lock writes the share's number into the semaphore's `max`, so that a legacy node obeys it
 too. The share remembers what it wrote: another number there was set manually, and then the share is void.
@@ -41,11 +41,11 @@ class Share:
         return slots != self.wrote[-1]
 
     def has_landed(self, slots: int) -> bool:
-        """Whether the number written last stands, and the one before it is still allowed."""
+        """Whether the number written last is set, and the one before it is still allowed."""
         return len(self.wrote) > 1 and not self.is_pending(slots)
 
     def landed(self) -> "Share":
-        """Give the share when the number written last stands: if the one before is set again, the share is void."""
+        """Give the share when the number written last is set: if the one before is set again, the share is void."""
         return replace(self, wrote=self.wrote[-1:])
 
     def replacing(self, before: int, after: int) -> "Share":

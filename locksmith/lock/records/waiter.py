@@ -1,6 +1,6 @@
 """A place in the queue for a slot, as a record: for whom it is, and why. Pure, and its JSON.
 
-Where it stands is said by its key (places.py).
+Its key says where it is (places.py).
 """
 
 from collections.abc import Mapping

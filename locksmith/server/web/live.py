@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from locksmith.server.web.fleet import Fleet
 
 BEAT: Final = 15.0
-"""Seconds between two signs of life: what stands between may end a connection that is silent."""
+"""Seconds between two signs of life: a proxy on the way may end a silent connection."""
 LIFE: Final = 300.0
 """Seconds after which a stream ends, and the browser begins another: its credential is checked again then."""
 MOST: Final = 64

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from locksmith.fleet.explain import Case
+from locksmith.fleet.case import Case
 from locksmith.util.words import clock, span
 
 

@@ -84,9 +84,9 @@ class OrderPages:
             return self._page(request, identity, planner, plan, filled=filled, wrong=wrong, status=409)
         except OutcomeUnknownError as error:
             heading = "It is not known whether that was done"
-            raise RefusedError(503, heading, f"{error}.", "See how it stands now.") from None
+            raise RefusedError(503, heading, f"{error}.", "Check the group before you try again.") from None
         except StoreError as error:
-            way_on = "See how it stands before you try again."
+            way_on = "Check the group before you try again."
             raise RefusedError(503, "etcd does not answer", f"{error}.", way_on) from None
         except (LockError, CorruptValueError) as error:
             raise RefusedError(409, "That was not done", f"{error}.") from None

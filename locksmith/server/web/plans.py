@@ -67,7 +67,7 @@ class Planner:
         return self._order in GROUP_ORDERS or (self._order in MACHINE_ORDERS and bool(self._machine))
 
     async def plan(self, view: GroupView) -> Plan:
-        """Say what the order would do, as all stands now."""
+        """Say what the order would do, as everything is now."""
         self._name = known_names(view).get(self._machine) or self._machine
         match self._order:
             case "freeze":
@@ -84,7 +84,7 @@ class Planner:
                 return await self._unlock()
 
     async def give(self, plan: Plan, shown: str, author: Author, order: Order, ttl: float | None) -> list[str]:
-        """Give the order, of the version that was `shown`; say what was done. `plan` is as all stands now.
+        """Give the order, of the version that was `shown`; say what was done. `plan` is as everything is now.
 
         `StalePageError`, `ChangedOrderError`, `ChangedClaimError`: it was another thing, and nothing was done.
         """
@@ -232,7 +232,7 @@ def _version(reading: Reading) -> str:
 
 
 def _claim_version(state: HolderState, *, absent: bool) -> str:
-    """Name a holder as it stands: without a record, only the semaphore's version tells it from the next one."""
+    """Name a holder as it is now: without a record, only the semaphore's version tells it from the next one."""
     semaphore = 0 if state.record is not None else state.reading.version
     nonce = sha256((state.nonce or "").encode()).hexdigest()[:16]
     return f"{nonce}-{state.record_version}-{semaphore}-{'absent' if absent else 'present'}"
@@ -250,7 +250,9 @@ def _committed(view: GroupView) -> list[Claim]:
 
 def _now_words(plan: Plan) -> str:
     return (
-        "what it was about has changed, and stands below as it is now" if plan.possible else plan.effects[0].rstrip(".")
+        "what it was about has changed, and is shown below as it is now"
+        if plan.possible
+        else plan.effects[0].rstrip(".")
     )
 
 

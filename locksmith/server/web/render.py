@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from email.utils import formatdate
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -54,25 +55,9 @@ def id_segment(machine_id: str) -> str:
     return quote(quote(machine_id, safe=""), safe="")
 
 
-class Templates:
-    """The pages' templates."""
-
-    def __init__(self) -> None:
-        self._environment = Environment(
-            loader=FunctionLoader(_source),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_shown,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.filters.update(sentence=_sentence, group_segment=group_segment, id_segment=id_segment)
-        self._environment.filters.update(moment=_moment, ago=_ago, number=lambda number: f"{number:,}")
-
-    def render(self, name: str, values: Mapping[str, Any]) -> str:
-        """Give the HTML of a template."""
-        return self._environment.get_template(name).render(values)
+def render_template(name: str, values: Mapping[str, Any]) -> str:
+    """Give the HTML of a template."""
+    return _templates().get_template(name).render(values)
 
 
 def page(html: str, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -86,9 +71,21 @@ def answer(body: bytes, kind: str, status: int = 200, headers: Mapping[str, str]
     return Response(body, status, given)
 
 
-def static(name: str) -> bytes:
-    """Read a file that is served as it is."""
-    return (files("locksmith.server.web") / "static" / name).read_bytes()
+@cache
+def _templates() -> Environment:
+    """Give the templates of all pages. Each is compiled once, when it is first used."""
+    templates = Environment(
+        loader=FunctionLoader(_source),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    templates.filters.update(sentence=_sentence, group_segment=group_segment, id_segment=id_segment)
+    templates.filters.update(moment=_moment, ago=_ago, number=lambda number: f"{number:,}")
+    return templates
 
 
 def _source(name: str) -> str:
@@ -101,7 +98,7 @@ def _shown(value: object) -> object:
 
 
 def _sentence(text: str, group: str | None = None) -> Markup:
-    """Write a sentence; its commands stand apart, each with the group that it is about."""
+    """Write a sentence; its commands are set apart, each with the group that it is about."""
     line = cut(one_line(naming_group(text, group) if group else text), 4 * LONGEST)
     parts, end = [], 0
     for found in _COMMAND.finditer(line):

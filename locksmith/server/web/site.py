@@ -1,46 +1,28 @@
-"""The pages: who may see them, and what stands on each."""
+"""What all pages share: who may see them, how they are written, and what is known of a group."""
 
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import BaseRoute, Route
 
 from locksmith.errors import StoreError
-from locksmith.fleet.event_words import event_words
-from locksmith.fleet.explain import case, explain
-from locksmith.fleet.lookup import known_names
-from locksmith.fleet.machine_table import Weight
-from locksmith.lock.records.event import Event
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.server.answers import Answer
-from locksmith.server.identity import Identity, Role
+from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, may
 from locksmith.server.web.fleet import Fleet, Sight
-from locksmith.server.web.live import Streams
-from locksmith.server.web.machine import machine_facts
 from locksmith.server.web.ports import People
-from locksmith.server.web.render import HEADERS, Templates, answer, group_of, group_segment, page, static
-from locksmith.server.web.requests import BadFormError, number, query, read_form
-from locksmith.server.web.views import Badge, GroupPage, MachineFilter
+from locksmith.server.web.render import HEADERS, group_of, group_segment, page, render_template
+from locksmith.server.web.requests import BadFormError
+from locksmith.server.web.views import GroupPage
 
 log = logging.getLogger(__name__)
 
 ROOT: Final = "/"
-EVENTS_SHOWN: Final = 12
-"""Events on the page of a group, or of a machine four times as many."""
-EVENTS_PAGE: Final = 100
-"""Events on a page of the history."""
-FORECAST: Final = "How many machines are done over time, how many are down at once, and when the windows are open."
-STATIC: Final = {
-    "page.css": "text/css; charset=utf-8",
-    "page.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-}
 
 Handler = Callable[[Request], Awaitable[Response]]
 Show = Callable[[Request, Identity], Awaitable[Response]]
@@ -55,7 +37,10 @@ class RefusedError(Exception):
 
 
 class Site:
-    """The pages of a fleet. `clock` is local time; `halt_after` is what halts a group, by the configuration."""
+    """A fleet, for its pages. `clock` is local time; `halt_after` is what halts a group, by the configuration.
+
+    `served` are groups that exist although etcd has nothing of them yet.
+    """
 
     def __init__(
         self,
@@ -67,27 +52,7 @@ class Site:
         served: frozenset[str] = frozenset(),
     ) -> None:
         self.fleet, self.people, self.clock = fleet, people, clock
-        self._halt_after, self._served = halt_after, served
-        self._templates = Templates()
-        self._streams = Streams(fleet)
-        self._static = {name: static(name) for name in STATIC}
-
-    def routes(self) -> list[BaseRoute]:
-        """Give the routes."""
-        get: list[tuple[str, Handler]] = [
-            ("/", self.guarded(self._groups)),
-            ("/events", self.guarded(self._events)),
-            ("/groups/{group}", self.guarded(self._group)),
-            ("/groups/{group}/history", self.guarded(self._history)),
-            ("/groups/{group}/machines/{machine}", self.guarded(self._machine)),
-            ("/sign-in", self._sign_in_form),
-            ("/static/{name}", self._file),
-        ]
-        post: list[tuple[str, Handler]] = [("/sign-in", self._sign_in), ("/sign-out", self._sign_out)]
-        return [
-            *(Route(path, handler, methods=["GET"]) for path, handler in get),
-            *(Route(path, handler, methods=["POST"]) for path, handler in post),
-        ]
+        self.halt_after, self._served = halt_after, served
 
     def guarded(self, show: Show) -> Handler:
         """Show a page to whom the server knows; others are asked to sign in. No error has a traceback."""
@@ -115,7 +80,15 @@ class Site:
         shared = {"root": ROOT, "identity": identity, "now": self.clock(), "problem": "", "name": None}
         csrf = self.people.csrf_token(request) if identity else ""
         headers = {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004 - Service Unavailable
-        return page(self._templates.render(template, {**shared, "csrf": csrf, **values}), status, headers)
+        return page(render_template(template, {**shared, "csrf": csrf, **values}), status, headers)
+
+    def render_group(
+        self, request: Request, identity: Identity, group: str, sight: Sight, template: str, **values: Any
+    ) -> Response:
+        """Give a page of a group, which is fetched again when the group has changed."""
+        live = f"?group={quote(group_segment(group))}"
+        shared = {"name": group, "problem": sight.problem, "live": live}
+        return self.render(request, identity, template, 503 if sight.problem else 200, **shared, **values)
 
     def message(
         self, request: Request, identity: Identity | None, status: int, heading: str, *sentences: str, **values: Any
@@ -158,141 +131,6 @@ class Site:
         """Put a group into words; None: nothing is known of it."""
         return sight.page.at(self.clock()) if sight.page else None
 
-    async def _groups(self, request: Request, identity: Identity) -> Response:
-        problem, names = "", list[str]()
-        try:
-            names = await self.visible(identity)
-        except (StoreError, TimeoutError) as error:
-            problem = str(error) or "etcd takes too long"
-            names = [name for name in self.fleet.followed() if may(identity, Action.READ, name)]
-        found = []
-        for name in names:
-            sight = await self.fleet.see(name)
-            found.append((name, self.group_page(sight), sight.problem))
-        away = bool(problem) or any(trouble for _, _, trouble in found)
-        said = "; ".join(one.announcement for _, one, _ in found if one)
-        return self.render(
-            request,
-            identity,
-            "groups.html",
-            503 if away else 200,
-            groups=found,
-            problem="" if found else problem,
-            live="",
-            announcement=said,
-        )
-
-    async def _group(self, request: Request, identity: Identity) -> Response:
-        group, sight = await self.sight_of(request, identity)
-        one = self.group_page(sight)
-        shown = MachineFilter(query(request, "q"), query(request, "state"), number(request, "page"))
-        return self.render(
-            request,
-            identity,
-            "group.html",
-            503 if sight.problem else 200,
-            name=group,
-            one=one,
-            problem=sight.problem,
-            number=sight.number,
-            shown=shown,
-            machines=one.machines(shown) if one else None,
-            events=_worded(sight.events[-EVENTS_SHOWN:]),
-            orders=may(identity, Action.ORDER, group),
-            forecast=FORECAST,
-            pictures=True,
-            live=f"?group={quote(group_segment(group))}",
-            announcement=one.announcement if one else "",
-        )
-
-    async def _machine(self, request: Request, identity: Identity) -> Response:
-        group, sight = await self.sight_of(request, identity)
-        machine_id = group_of(request.path_params["machine"])
-        one = self.group_page(sight)
-        if one is None:
-            raise RefusedError(503, "etcd does not answer", sight.problem)
-        view, now = one.view, one.now
-        events = [event for event in sight.events if event.holder == machine_id or f"({machine_id})" in event.detail]
-        known = known_names(view)
-        if machine_id not in known and not events:
-            raise RefusedError(404, "No such machine", f"No machine {machine_id!r} is known in this group.")
-        found = case(view, machine_id, now, self._halt_after)
-        row = next((row for row in one.rows if row.machine_id == machine_id), None)
-        return self.render(
-            request,
-            identity,
-            "machine.html",
-            503 if sight.problem else 200,
-            name=group,
-            problem=sight.problem,
-            found=found,
-            badge=one.badge(row) if row else Badge("gone", Weight.QUIET),
-            sentences=explain(found),
-            facts=machine_facts(found),
-            held_back=machine_id in view.holds,
-            is_machine=found.node is not None or found.place is not None or machine_id in view.absent,
-            events=_worded(events[-4 * EVENTS_SHOWN :]),
-            orders=may(identity, Action.ORDER, group),
-            live=f"?group={quote(group_segment(group))}",
-            announcement=f"{found.name} is {row.shown_state if row else 'gone'}",
-        )
-
-    async def _history(self, request: Request, identity: Identity) -> Response:
-        group, sight = await self.sight_of(request, identity)
-        text, what = query(request, "q"), query(request, "what", 40)
-        begin, end = query(request, "from", 10), query(request, "to", 10)
-        wrong, first, last = "", _day(begin), _day(end)
-        if (begin and first is None) or (end and last is None):
-            wrong = "A day is written like 2026-12-24; that limit was left out."
-        zone = self.clock().tzinfo
-        worded = _worded(sight.events)
-        found = [
-            (event, words)
-            for event, words in worded
-            if (not text or words.has(text))
-            and (not what or words.what == what)
-            and (first is None or event.at.astimezone(zone).date() >= first)
-            and (last is None or event.at.astimezone(zone).date() <= last)
-        ]
-        pages = max(1, -(-len(found) // EVENTS_PAGE))
-        at = min(number(request, "page"), pages)
-        return self.render(
-            request,
-            identity,
-            "history.html",
-            503 if sight.problem else 200,
-            name=group,
-            problem=sight.problem,
-            text=text,
-            what=what,
-            begin=begin,
-            end=end,
-            wrong=wrong,
-            kinds=sorted({words.what for _, words in worded}),
-            matching=len(found),
-            total=len(worded),
-            events=found[(at - 1) * EVENTS_PAGE : at * EVENTS_PAGE],
-            page=at,
-            pages=pages,
-            live=f"?group={quote(group_segment(group))}",
-        )
-
-    async def _events(self, request: Request, identity: Identity) -> Response:
-        if identity.role is Role.MACHINE:  # thousands of them share the streams' limit with a few people
-            raise RefusedError(403, "Not for you", "The page is for people, and this is the credential of a machine.")
-        segment = request.query_params.get("group")
-        if segment is not None:
-            groups = [group_of(segment)]
-        else:
-            try:
-                groups = await self.visible(identity)
-            except (StoreError, TimeoutError):
-                groups = self.fleet.followed()
-        allowed = [group for group in groups if may(identity, Action.READ, group) and self.fleet.follows(group)]
-        if self._streams.is_full(identity.name):
-            return answer(b"too many streams are open\n", "text/plain; charset=utf-8", 503, {"Retry-After": "30"})
-        return self._streams.stream(request, identity.name, allowed, dict(HEADERS))
-
     async def _stranger(self, request: Request, refused: Answer) -> Response:
         """Ask whom the server does not know to sign in; say to others why not."""
         sentence = refused.refusal.sentence if refused.refusal else ""
@@ -303,68 +141,6 @@ class Site:
         if refused.status == 503:  # noqa: PLR2004 - Service Unavailable
             return self.message(request, None, 503, "etcd does not answer", f"{sentence}.")
         return self.message(request, None, refused.status, "Not for you", f"{sentence}.", **_way_in())
-
-    async def _sign_in_form(self, request: Request) -> Response:
-        return self.render(request, None, "sign_in.html", next=_inside(query(request, "next", 500)), wrong="")
-
-    async def _sign_in(self, request: Request) -> Response:
-        try:
-            form = await read_form(request)
-        except BadFormError as error:
-            return self.message(request, None, error.status, "This form cannot be read", f"{error}.")
-        to = _inside(form.get("next", ""))
-        if problem := _of_another_site(request):
-            return self.render(request, None, "sign_in.html", 403, next=to, wrong=problem)
-        signed_in = await self.people.sign_in(request, form.get("token", "").strip())
-        if isinstance(signed_in, Answer):
-            sentence = signed_in.refusal.sentence if signed_in.refusal else "that is no token"
-            return self.render(request, None, "sign_in.html", signed_in.status, next=to, wrong=f"{sentence}.")
-        headers = {**HEADERS, "Cache-Control": "no-store", "Set-Cookie": signed_in.cookie}
-        return RedirectResponse(to or ROOT, 303, headers)
-
-    async def _sign_out(self, request: Request) -> Response:
-        try:
-            form = await read_form(request)
-        except BadFormError as error:
-            return self.message(request, None, error.status, "This form cannot be read", f"{error}.")
-        if (problem := self.people.csrf_problem(request, form.get("csrf", ""))) is not None:
-            sentence = problem.refusal.sentence if problem.refusal else ""
-            return self.message(request, None, problem.status, "You are still signed in", f"{sentence}.")
-        headers = {**HEADERS, "Cache-Control": "no-store"}
-        cookie = await self.people.sign_out(request)
-        return RedirectResponse(f"{ROOT}sign-in", 303, {**headers, **({"Set-Cookie": cookie} if cookie else {})})
-
-    async def _file(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in self._static:
-            return answer(b"there is no such file\n", "text/plain; charset=utf-8", 404)
-        return answer(self._static[name], STATIC[name], headers={"Cache-Control": "no-cache"})
-
-
-def _worded(events: Any) -> list[tuple[Event, Any]]:
-    """Put events into words, the youngest first."""
-    return [(event, event_words(event)) for event in reversed(events)]
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-
-
-def _inside(path: str) -> str:
-    """Give an address of this site; empty: it is one of another, or none."""
-    if not path.startswith("/") or path.startswith(("//", "/\\")) or "\\" in path or not path.isprintable():
-        return ""
-    parts = urlsplit(path)
-    return path if not parts.scheme and not parts.netloc else ""
-
-
-def _of_another_site(request: Request) -> str:
-    """Say that another site has sent a form; empty: it has not, as far as the browser tells."""
-    site = request.headers.get("sec-fetch-site", "same-origin")
-    return "" if site in {"same-origin", "none"} else "Another site has sent this form: sign in here."
 
 
 def _way_in() -> dict[str, str]:

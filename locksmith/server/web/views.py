@@ -40,7 +40,7 @@ class Badge:
 
     @property
     def shape(self) -> str:
-        """Give the mark that stands before the word."""
+        """Give the mark before the word."""
         return SHAPES[self.weight]
 
     @property
@@ -240,7 +240,7 @@ class GroupPage:
 
 
 def order_words(order: Order, now: datetime) -> str:
-    """Say by whom, since when, until when and why an order stands."""
+    """Say by whom, since when, until when and why there is an order."""
     ends = f", until {clock(order.until, now)}" if order.until else ""
     why = f": {order.reason}" if order.reason else ""
     return f"by {order.who or 'an operator'} since {clock(order.since, now)}{ends}{why}"

@@ -45,6 +45,7 @@ def test_a_look_at_the_lock_loads_neither_the_loop_nor_the_queue():
     )
 
 
+@pytest.mark.slow
 def test_the_tool_loads_the_client_and_the_tables_of_no_command_that_was_not_called():
     tool = loaded("locksmith.cli.main")
     assert tool.isdisjoint({"h11", "urllib3", "dbus_fast", "prometheus_client", "rich", "locksmith.fleet.forecast"})

@@ -9,6 +9,7 @@ import pytest
 TOOL = Path(sys.executable).with_name("locksmithctl")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     "command", [["--help"], ["--version"], ["completion", "bash"], ["window", "--spec", "Mon 02:00 for 1h"]]

@@ -247,6 +247,7 @@ async def test_of_many_holders_each_has_its_turn(group, monkeypatch):
     assert (await group.check()).lost == 5
 
 
+@pytest.mark.slow
 async def test_more_holders_than_a_request_takes_fit_into_one():
     group = Group(machines=1000)
     await LockAdmin(Guarded(group.store, "")).set_max(300)

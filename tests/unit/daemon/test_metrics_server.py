@@ -134,6 +134,7 @@ def test_a_request_in_single_bytes_and_one_that_is_half_closed_are_answered(port
     assert IDLE in said(half)
 
 
+@pytest.mark.slow
 def test_who_does_not_finish_its_request_is_ended(port, monkeypatch):
     monkeypatch.setattr(metrics_server, "REQUEST_LIMIT", 0.2)
     for pieces in ((), (b"GET /",), (b"GET / HTTP/1.1\r\nX: y\r\n",)):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.errors import CorruptValueError
-from locksmith.fleet.explain import case, explain, explain_alone, explain_stopped
+from locksmith.fleet.case import case
+from locksmith.fleet.explain import explain, explain_alone, explain_stopped
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, holder_statuses
 from locksmith.fleet.lookup import find

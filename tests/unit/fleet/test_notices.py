@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -232,6 +233,7 @@ def test_a_machine_that_waits_for_days_is_told_of_once():
     assert Readings().events(group(nodes=[waits]), timedelta(days=99)) == []  # it is off by default
 
 
+@pytest.mark.slow
 def test_a_ledger_of_ten_thousand_machines_stays_small():
     readings = Readings(replace(NEVER, no_reboot_after=HOUR))
     waiting = [

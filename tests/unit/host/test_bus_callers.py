@@ -85,6 +85,7 @@ async def test_who_stops_is_answered_again():
     assert await bus.call(":1.5") is Verdict.TAKE
 
 
+@pytest.mark.slow
 def test_whatever_comes_little_is_remembered(monkeypatch):
     monkeypatch.setattr(callers.log, "disabled", True)
     bus, _ = verdicts([f":{number}" for number in range(5000)])

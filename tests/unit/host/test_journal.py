@@ -331,6 +331,7 @@ def holder(paths: Paths):
             process.kill()
 
 
+@pytest.mark.slow
 def test_the_operators_lock_is_seen_by_others_and_let_go_by_a_crash(paths, monkeypatch):
     monkeypatch.setattr(module, "LOCK_LIMIT", 0.05)
     lock = OperatorLock(paths)

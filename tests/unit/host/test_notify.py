@@ -36,6 +36,7 @@ def test_without_a_socket_that_works_nothing_is_raised(name):
     Notifier.from_environment({} if name is None else {"NOTIFY_SOCKET": name}).ready()
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_full_is_not_waited_for_long(systemd):
     listener, name = systemd
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):

@@ -23,6 +23,7 @@ def paths(tmp_path):
     return Paths(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_second_daemon_is_refused_and_the_first_keeps_its_pid_file(paths):
     with only_daemon(paths):
         with pytest.raises(HostError, match="another locksmithd runs on this machine"), only_daemon(paths):

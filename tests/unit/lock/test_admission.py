@@ -126,7 +126,7 @@ def test_a_freeze_that_replaced_another_meanwhile_is_not_ended_with_that(kind, u
         await group.orders.freeze(FREEZE, until)
         other = replace(FREEZE, who="bob", nonce="f2")
         faults = FaultScript(fates=[DROPPED], meanwhile=lambda: group.orders.freeze(other, until))
-        with pytest.raises(LockError, match=r"another freeze was ordered meanwhile, by bob since .* it stands"):
+        with pytest.raises(LockError, match=r"another freeze was ordered meanwhile, by bob since .* it stays"):
             await OperatorOrders(group.store(faults), "", clock=lambda: NOW).thaw()
         await group.refuses("freeze", "n1")
 
@@ -139,7 +139,7 @@ def test_a_hold_that_replaced_another_meanwhile_is_not_ended_with_that(kind):
         await group.orders.hold("n1", FREEZE)
         other = replace(FREEZE, who="bob", nonce="f2")
         faults = FaultScript(fates=[DROPPED], meanwhile=lambda: group.orders.hold("n1", other))
-        with pytest.raises(LockError, match=r"another hold was ordered meanwhile, by bob since .* it stands"):
+        with pytest.raises(LockError, match=r"another hold was ordered meanwhile, by bob since .* it stays"):
             await OperatorOrders(group.store(faults), "", clock=lambda: NOW).unhold("n1")
         await group.refuses("hold", "n1")
 

@@ -63,7 +63,7 @@ def test_a_group_is_imported(there, here, terms, made):
     [
         (None, None, Terms(), "groups/default/v1/semaphore does not exist"),
         (b"{}", None, Terms(), "not a semaphore of airlock"),
-        (written(2, "a", "a"), None, Terms(), "stands in it twice"),
+        (written(2, "a", "a"), None, Terms(), "is in it twice"),
         (written(0), None, Terms(), "total_slots is 0"),
         (written(0, "a"), None, Terms(), "total_slots is 0"),
         (written(0), None, WITHOUT, "total_slots is 0"),

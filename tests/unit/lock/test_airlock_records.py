@@ -85,7 +85,7 @@ def test_a_semaphore_is_read(raw, found):
         (b'{"total_slots":true,"holders":[]}', "whole number"),
         (b'{"total_slots":"1","holders":[]}', "whole number"),
         (b'{"total_slots":1,"total_slots":2,"holders":[]}', "appears twice"),
-        (b'{"total_slots":2,"holders":["a","a"]}', "'a' stands in it twice"),
+        (b'{"total_slots":2,"holders":["a","a"]}', "'a' is in it twice"),
         (b'{"total_slots":2,"holders":[""]}', "none of them empty"),
         (b'{"total_slots":2,"holders":[1]}', "list of ids"),
         (b'{"total_slots":2,"holders":"a"}', "list"),

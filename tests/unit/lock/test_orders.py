@@ -211,7 +211,7 @@ def test_an_order_that_cannot_be_read_and_came_meanwhile_stands():
         await group.orders.freeze(FREEZE)
         first = group.server.read(key).entry
         group.server.put(key, b"rubbish", first.version)
-        with pytest.raises(LockError, match="another freeze was ordered meanwhile, which cannot be read; it stands"):
+        with pytest.raises(LockError, match="another freeze was ordered meanwhile, which cannot be read; it stays"):
             await group.orders._remove(key, "freeze", first)
         assert group.server.read(key).entry.value == b"rubbish"
 

@@ -282,7 +282,7 @@ async def test_an_unlock_of_a_bare_id_that_may_have_been_freed_and_taken_again_s
         bench.put(semaphore.encode(Semaphore(1, ("n1",))))
 
     bench.script.meanwhile = taken_again
-    with pytest.raises(FreedOrNotError, match=r"n1 stands in .* again or still: look with `locksmithctl status`"):
+    with pytest.raises(FreedOrNotError, match=r"n1 is in .* again or still: look with `locksmithctl status`"):
         await bench.admin.unlock("n1")
     assert bench.semaphore().holders == ("n1",)
 

@@ -77,7 +77,7 @@ def test_nobody_takes_twice_and_nobody_gives_back_what_he_does_not_hold():
         (b'{"semaphore":0,"max":1,"holders":[1]}', "list of ids"),
         (b'{"semaphore":0,"max":1,"holders":[""]}', "none of them empty"),
         (b'{"semaphore":0,"max":1,"holders":["\\ud800"]}', "list of ids"),
-        (b'{"semaphore":0,"max":2,"holders":["a","a"]}', "'a' stands in it twice"),
+        (b'{"semaphore":0,"max":2,"holders":["a","a"]}', "'a' is in it twice"),
         (b'{"semaphore":2,"max":2,"holders":["a"]}', "says 2 free, but max is 2 and 1 hold it"),
         (b'{"semaphore":1,"max":1,"holders":null,"owner":"x"}', "'owner' is unknown"),
         (b'{"semaphore":1,"max":1,"max":1,"holders":null}', "'max' appears twice"),

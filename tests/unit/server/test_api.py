@@ -58,6 +58,7 @@ def check(name, body):
     Draft202012Validator(whole, format_checker=FormatChecker()).validate(body)
 
 
+@pytest.mark.slow
 def test_the_description_is_valid_openapi():
     validate(description())
     assert [one.answer for one in ENDPOINTS] == list(PATHS)

@@ -183,6 +183,7 @@ async def test_a_slow_body_is_refused_in_time(desk, monkeypatch):
     assert desk.calls == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [b"", b"POST /v1/pre", request()[:-1] + b"", b"GET /healthz HTTP/1.1\r\n\r\n"])
 async def test_a_connection_that_goes_on_with_nothing_is_ended(desk, monkeypatch, first):
     monkeypatch.setattr(connection, "REQUEST_LIMIT", 0.2)
@@ -216,6 +217,7 @@ async def test_silent_connections_do_not_keep_a_client_out(desk, caplog, first):
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 
+@pytest.mark.slow
 async def test_a_call_under_way_is_not_ended_for_a_new_connection(desk):
     desk.delay = 0.3
     async with site_of(desk, inside=3) as site:
@@ -302,6 +304,7 @@ async def test_an_error_of_the_rules_is_no_permission_and_no_traceback(desk, cap
     assert record.exc_info is None
 
 
+@pytest.mark.slow
 async def test_rules_that_take_too_long_are_answered_for_and_not_cut_off(desk, monkeypatch):
     monkeypatch.setattr(app, "CALL_LIMIT", 0.05)
     desk.delay = 0.2
@@ -312,6 +315,7 @@ async def test_rules_that_take_too_long_are_answered_for_and_not_cut_off(desk, m
     assert desk.held == {"web": {"n1"}}
 
 
+@pytest.mark.slow
 async def test_a_stop_answers_what_is_under_way_and_closes_what_is_idle(desk):
     desk.delay = 0.3
     async with site_of(desk) as site:

@@ -233,6 +233,7 @@ def test_right_tokens_that_come_at_once_from_one_address_are_read_once_each():
     run(story)
 
 
+@pytest.mark.slow
 def test_after_a_start_thousands_of_callers_are_found_in_one_list():
     async def story(_loop):
         site = Site()

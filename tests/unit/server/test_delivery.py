@@ -154,6 +154,7 @@ def test_no_part_of_a_url_is_in_what_is_said_of_a_failure(target):
         assert part not in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "says"),
     [
@@ -186,6 +187,7 @@ def test_a_file_that_is_gone_is_a_failure_and_a_new_url_counts_at_once(target):
     assert "cannot be read: No such file" in problem(first)
 
 
+@pytest.mark.slow
 def test_a_send_that_hangs_ends_at_its_limit_and_is_not_repeated_once_it_arrived(target, monkeypatch):
     answers = threading.Event()
 

@@ -93,6 +93,7 @@ def test_clients_and_daemons_get_slots_in_the_order_in_which_they_came():
     play(story)
 
 
+@pytest.mark.slow
 def test_a_first_client_that_goes_on_calling_keeps_its_place_however_long_it_waits():
     async def story(fleet):
         desk, daemon = fleet.desk(), fleet.daemon()
@@ -430,6 +431,7 @@ class Paced:
         return call.apply()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize(("first", "second"), [("pre", "pre"), ("pre", "steady"), ("steady", "pre")])
 def test_whatever_two_servers_do_between_each_others_calls_they_agree_on_the_holder(store, first, second):
@@ -461,6 +463,7 @@ def test_whatever_two_servers_do_between_each_others_calls_they_agree_on_the_hol
         play(lambda fleet, begin=begin, pace=pace: story(fleet, begin, pace), store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("fate", [NEVER_SENT, ANSWER_LOST, DROPPED, LATE])
 def test_whichever_answer_is_lost_a_slot_is_granted_once_and_free_at_the_end(store, fate):
@@ -514,6 +517,7 @@ def test_a_take_whose_answer_is_lost_does_not_win_after_the_steady_state():
     play(story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queued", [False, True])
 def test_a_steady_state_ends_what_a_slower_call_has_begun_before_it(queued):
     """A client that went on by itself keeps neither a slot nor a place, at whichever request the other call is."""

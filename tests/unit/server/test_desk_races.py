@@ -35,6 +35,7 @@ class Before:
         return call.apply()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("store", [MemoryStore, StepwiseStore])
 @pytest.mark.parametrize("waits", [False, True])
 def test_a_call_that_reaches_two_servers_is_not_refused_because_one_was_faster(store, waits):

@@ -226,6 +226,7 @@ def test_what_a_freeze_finds_prepared_is_undone_and_released():
     play(story)
 
 
+@pytest.mark.slow
 def test_no_commit_passes_while_another_server_undoes_the_hooks():
     """A freeze that one server alone has seen, and a thaw right after it."""
 

@@ -88,6 +88,7 @@ class Recorded(Delivery):
         self._fleet.sent.append((self.target.name, told.id))
 
 
+@pytest.mark.slow
 def test_five_servers_send_each_event_once_to_each_target():
     async def story(_):
         fleet = Fleet(Target("ops", groups=(G,)), Target("chat"), Target("other", groups=("db",)))
@@ -200,6 +201,7 @@ def test_of_two_servers_that_compare_at_once_one_writes():
     run(story)
 
 
+@pytest.mark.slow
 def test_an_answer_that_is_lost_after_the_send_does_not_repeat_it():
     async def story(_):
         for lost in range(8):
@@ -216,6 +218,7 @@ def test_an_answer_that_is_lost_after_the_send_does_not_repeat_it():
     run(story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_servers_that_die_lose_nothing_and_repeat_at_most_what_they_sent_last(seed):
     async def story(_):

@@ -164,6 +164,7 @@ async def test_without_usable_cas_no_certificate_of_a_client_counts(authority, s
         assert await site.ask() == (200, {})
 
 
+@pytest.mark.slow
 async def test_handshakes_that_never_end_keep_no_client_out(authority, settings, monkeypatch):
     monkeypatch.setattr(door, "REQUEST_LIMIT", 0.5)
     monkeypatch.setattr(door, "SWEEP", 0.05)

@@ -115,6 +115,7 @@ async def asked_meanwhile(servers, number):
         return network.calls, asked
 
 
+@pytest.mark.slow
 def test_many_machines_ask_the_store_for_as_much_as_few(tmp_path):
     (few, few_asked), (many, asked) = (
         play(lambda servers, number=number: asked_meanwhile(servers, number), tmp_path / str(number))
@@ -126,6 +127,7 @@ def test_many_machines_ask_the_store_for_as_much_as_few(tmp_path):
     assert many.total() <= few.total() + 5
 
 
+@pytest.mark.slow
 def test_each_gets_its_slot_in_its_turn(tmp_path):
     async def story(servers):
         async with served(servers) as one, served(servers) as other:
@@ -190,6 +192,7 @@ def test_a_place_that_cannot_be_read_takes_no_other_with_it(tmp_path):
     play(story, tmp_path)
 
 
+@pytest.mark.slow
 def test_who_waits_keeps_its_place_where_its_server_is_gone(tmp_path):
     async def story(servers):
         async with served(servers) as other:
@@ -211,6 +214,7 @@ def test_who_waits_keeps_its_place_where_its_server_is_gone(tmp_path):
     play(story, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["vanishes", "leaves"])
 def test_one_that_goes_takes_no_other_place_with_it(way, tmp_path):
     async def story(servers):

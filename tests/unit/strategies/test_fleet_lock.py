@@ -55,6 +55,7 @@ def strategy(**changes):
     return made, server
 
 
+@pytest.mark.slow
 def test_it_asks_at_once_and_then_once_in_a_period_whatever_wakes_it():
     async def story(_loop):
         made, server = strategy()

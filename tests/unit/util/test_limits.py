@@ -92,7 +92,7 @@ def test_a_name_that_comes_twice_is_found_in_time_that_grows_with_the_length():
 
 
 def test_a_holder_that_stands_there_twice_is_still_refused():
-    with pytest.raises(CorruptValueError, match="the holder 'b' stands in it twice"):
+    with pytest.raises(CorruptValueError, match="the holder 'b' is in it twice"):
         semaphore.decode(b'{"semaphore":0,"max":3,"holders":["a","b","b"]}', "k")
 
 

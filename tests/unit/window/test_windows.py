@@ -148,6 +148,7 @@ def test_what_never_opens_says_so():
     assert plan("2020-01-01 10:00 for 2h").next_open(at("2026-11-27 12:00")) is None
 
 
+@pytest.mark.slow
 def test_an_opening_with_too_little_left_is_passed_over():
     nights = plan("22:00 for 2h", "Sun 09:00 for 10h")
     assert nights.next_open(at("2026-11-28 23:00"), timedelta(hours=1)) == at("2026-11-28 23:00")
@@ -268,6 +269,7 @@ def test_openings_of_every_minute_are_found_without_going_through_the_day(spec, 
     assert len(passes) <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Europe/Berlin", "Australia/Lord_Howe", "America/Asuncion"])
 def test_a_day_of_many_times_has_the_instants_of_each_of_its_times(name):
     zone, first, days = ZoneInfo(name), date(2024, 1, 1), 366

@@ -15,7 +15,7 @@ from locksmith.lock.records.order import Order
 from locksmith.server.identity import Identity, Role
 from locksmith.server.web import fleet, live
 from locksmith.server.web.render import POLICY, group_of, group_segment
-from locksmith.server.web.site import _inside
+from locksmith.server.web.sign_in import inside
 from tests.builders.claims import claim
 from tests.builders.web_site import CSRF, VIEWER, Page
 from tests.harness.waiting import until
@@ -156,7 +156,7 @@ async def test_who_is_not_signed_in_is_asked_to_and_comes_back_to_the_page():
     "to", ["//evil.example", "https://evil.example", "/\\evil", "javascript:alert(1)", "/a\nb", "x", "\\\\x"]
 )
 def test_nobody_is_sent_to_another_site(to):
-    assert _inside(to) == ""
+    assert inside(to) == ""
 
 
 @pytest.mark.parametrize("group", ["", "web", "(default)", "a/b", "a%2Fb", "ü b", "..", "?x#y"])
@@ -177,7 +177,7 @@ async def test_a_store_that_is_away_shows_what_is_known_with_its_age_and_503():
             shown = await page.ask(path)
             assert shown.status == 503
             assert "etcd does not answer." in shown.words
-            assert re.search(r"What stands here is \d+ s old", shown.words)
+            assert re.search(r"This page shows the state of \d+ s ago", shown.words)
             assert "n1" in shown.words or path == "/"
             assert shown.headers["retry-after"]
 
