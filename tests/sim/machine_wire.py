@@ -54,6 +54,9 @@ class Routes:
     def __init__(self, desk: MachineDesk, group: str) -> None:
         self.desk, self._group = desk, group
 
+    def kill(self) -> None:
+        """Need nothing: nothing goes on here by itself."""
+
     def stop(self) -> None:
         """Answer all who wait, at once."""
         self.desk.drain()
@@ -70,11 +73,15 @@ class Routes:
             return {"type": "http.disconnect"}
 
         path = {"group": self._group, "call": behalf.call}
-        state = {"guest": SimpleNamespace(stage=None)}
+        state = {"guest": SimpleNamespace(stage=None, park=_no_door)}
         scope = {"type": "http", "method": "POST", "headers": [], "path_params": path, "state": state}
         calls = _Calls(self.desk, cast("Identifies", _Believes(behalf.machine)), {self._group})
         answer = await calls.answer(HttpRequest(scope, cast("Any", receive)))
         return HttpAnswer(answer.status_code, dict(answer.headers), bytes(answer.body), whole=True)
+
+
+def _no_door(*, parked: bool) -> None:
+    """Need no place: the door of a server is not the subject here."""
 
 
 @dataclass
