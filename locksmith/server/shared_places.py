@@ -15,6 +15,7 @@ transaction, and prolongs that. docs/decisions/0078 has the reasons.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -55,6 +56,8 @@ class SharedPlaces:
     def __init__(self, store: Store, mirror: Mirror, group: str) -> None:
         self._store, self._mirror, self._group = store, mirror, group
         self._guests: dict[str, _Guest] = {}
+        # The keys of places that are gone. Their tickets may be there still: the lease of the others would keep them.
+        self._left: dict[str, None] = {}
         self._lease, self._kept = 0, float("-inf")
         self._warned = False
         self._is_near: Callable[[str], bool] = _never
@@ -89,7 +92,10 @@ class SharedPlaces:
         foreign, silent = [], []
         for key, guest in tuple(self._guests.items()):
             entry = self._mirror.replica.get(key).entry
-            if entry is None or (entry.lease != self._lease and self._is_near(key)):
+            if entry is None:
+                del self._guests[key]
+                self._left[key] = None
+            elif entry.lease != self._lease and self._is_near(key):
                 del self._guests[key]
             elif entry.lease == self._lease:
                 if now - guest.called > SILENT:
@@ -106,6 +112,7 @@ class SharedPlaces:
             await self._remove(entry)
         for start in range(0, len(foreign), TOGETHER):
             await self._bind(foreign[start : start + TOGETHER])
+        await self._remove_tickets()
 
     async def _keep(self, now: float) -> None:
         """Prolong the lease, through any place that has it."""
@@ -134,7 +141,8 @@ class SharedPlaces:
         if not puts:
             return
         if not self._lease:
-            self._lease, self._kept = await self._store.lend(TTL), _now()
+            asked = _now()  # it runs from then on at the earliest: this server may stand still until it hears of it
+            self._lease, self._kept = await self._store.lend(TTL), asked
         try:
             await store.bind(puts, self._lease)
         except ConflictError:
@@ -153,23 +161,41 @@ class SharedPlaces:
             record = waiter.encode(replace(waiter.decode(place.value, place.key), shared=True))
         except CorruptValueError:
             return []
-        ticket = self._ticket(place)
+        ticket = self._ticket(place.key)
         return [Put(place.key, record, place.version)] + (
             [Put(ticket.key, ticket.value, ticket.version)] if ticket is not None else []
         )
 
-    def _ticket(self, place: Entry) -> Entry | None:
-        key = keys.ticket_key(self._group, places.name_in(place.key))
-        return self._mirror.replica.get(key).entry
+    def _ticket(self, place: str) -> Entry | None:
+        return self._mirror.replica.get(keys.ticket_key(self._group, places.name_in(place))).entry
 
     async def _remove(self, place: Entry) -> None:
-        ticket = self._ticket(place)
+        ticket = self._ticket(place.key)
         try:
             await self._store.delete(place.key, place.version)
             if ticket is not None:
                 await self._store.delete(ticket.key, ticket.version)
         except ConflictError:
             log.debug("%s was changed meanwhile", place.key)
+
+    async def _remove_tickets(self) -> None:
+        for place in tuple(self._left):
+            await self._remove_ticket(place)
+            del self._left[place]
+
+    async def _remove_ticket(self, place: str) -> None:
+        """Remove the ticket of a place that is gone, if it was left: its removal may have failed.
+
+        A machine that comes back meanwhile makes another ticket.
+        """
+        ticket = self._ticket(place)
+        if ticket is None or not self._lease or ticket.lease != self._lease:
+            return
+        number = places.number_of_ticket(ticket.value)
+        if number is None or places.numbered_key(self._group, places.name_in(place), number) != place:
+            return
+        with suppress(ConflictError):
+            await self._store.delete(ticket.key, ticket.version)
 
 
 def _never(_place: str) -> bool:

@@ -35,6 +35,7 @@ from locksmith.lock.records.claim import REBOOT, Claim
 from locksmith.lock.records.past import LastReboot
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.unlocking import Frees
+from locksmith.server.hub import Hub
 from locksmith.store.cluster import Clusters
 from locksmith.store.protocol import Change, Check, Reading
 from locksmith_strategies.etcd_lock import EtcdLock
@@ -61,6 +62,7 @@ KINDS = {
     "desk": SimDesk,
     "machine_desk": SimMachineDesk,
     "server": Server,
+    "hub": Hub,
 }
 
 

@@ -189,7 +189,7 @@ class ClientRules:
             self.clients[request.client].ghost = True
         if request is None or (request.client, request.kind) != (holder, PRE_REBOOT):
             self.story.breaks(f"{author} took a slot for {holder}, which has not asked")
-        elif record is None or record.kind != FLEETLOCK:
+        elif (record is None or record.kind != FLEETLOCK) and time_now() - self.rules.restored > SLACK:
             self.story.breaks(f"{author} took a slot for {holder} without a claim of its own")
         return True
 

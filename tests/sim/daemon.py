@@ -35,6 +35,7 @@ from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
+from locksmith.server.hub import Hub
 from locksmith.server.ports import FleetLock, MachineDesk
 from locksmith.store.protocol import Store
 from locksmith.store.remembering import RememberingStore
@@ -78,6 +79,7 @@ class Parts:
     journal: type[SimJournal] = SimJournal
     desk: Callable[[Surroundings], FleetLock] = SimDesk
     machine_desk: Callable[[Surroundings], MachineDesk] = SimMachineDesk
+    hub: type[Hub] = Hub
     """What servers are made of."""
     server: type[Server] = Server
     """The strategy of machines without etcd."""

@@ -20,6 +20,8 @@ from tests.sim.story import Story
 
 PATIENCE = 1800.0
 """Seconds that a client waits for an answer."""
+FAILED = 500
+"""The status of an answer that no rule gave: the server has a defect."""
 SENDING = 0.021
 """Seconds from the end of a standstill to the moment at which a request that was ready is on its way."""
 
@@ -33,6 +35,10 @@ class Answers(Protocol):
 
     def stop(self) -> None:
         """Answer all who wait, at once."""
+        ...
+
+    def kill(self) -> None:
+        """End whatever goes on by itself."""
         ...
 
 
@@ -102,10 +108,17 @@ class DeskServer:
         self.story.tell(self.name, f"freezes for {seconds:.1f} s")
         self.frozen_until = asyncio.get_running_loop().time() + seconds
 
+    async def stand_still(self) -> None:
+        """Come back when it does not stand still any more."""
+        while (left := self.frozen_until - asyncio.get_running_loop().time()) > 0:  # noqa: ASYNC110 - it may be frozen again
+            await asyncio.sleep(left)
+
     def double(self) -> None:
         """Start once more, beside the run that there is."""
         if self.run is not None and self.desk is not None and self.routes is not None:
             self.story.tell(self.name, "runs twice")
+            if self.older is not None:
+                self.older[2].kill()
             self.older = (self.run, self.desk, self.routes)
             self.start()
 
@@ -126,6 +139,9 @@ class DeskServer:
         if self.run is None:
             return
         self.story.tell(self.name, f"dies {why}")
+        for routes in (self.routes, self.older[2] if self.older is not None else None):
+            if routes is not None:
+                routes.kill()
         if self.older is not None:
             self.older[0].alive, self.older = False, None
         self.run.alive, self.run, self.desk, self.routes = False, None, None, None
@@ -158,9 +174,12 @@ class DeskServer:
         if routes is None:
             return None
         try:
-            return await routes.answer(behalf, body, gone)
+            answer = await routes.answer(behalf, body, gone)
         except KilledError:
             return None
+        if answer.status == FAILED:
+            self.story.breaks(f"{self.name} fails at the {behalf.call} of {behalf.machine}")
+        return answer
 
     async def _answer(self, desk: FleetLock, request: Request) -> bool:
         ANSWERING.set(request)

@@ -22,6 +22,8 @@ from tests.harness.fault_script import StepwiseStore
 from tests.sim.client_rules import CLIENTS, ClientRules
 from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.desks import Run
+from tests.sim.hub_rules import HubRules
+from tests.sim.hubs import Around, HubStore
 from tests.sim.machine import INSATIABLE, MIDNIGHT, SimJournal, SimMachine
 from tests.sim.machine_wire import ANY, Caller, MachineWire, WayToServers
 from tests.sim.network import Network, Outages, SimServer
@@ -135,8 +137,23 @@ class Simulation:
         rules.desks = ClientRules(self.story, rules)
         store = partial(self._store_of, rules.desks)
         parts = self.parts
-        served = Served(self.plan, self.story, lambda: self.faults, rules.desks, parts.desk, parts.machine_desk, store)
+        names = [f"s{number + 1}" for number in range(self.plan.clients.servers)]
+        orderly = self.plan.clients.hub and self.plan.is_left_in_time
+        rules.hubs = HubRules(self.story, self.server, rules, names, self.outages, orderly=orderly)
+        served = Served(
+            self.plan,
+            self.story,
+            lambda: self.faults,
+            rules.desks,
+            parts.desk,
+            parts.machine_desk,
+            store,
+            rules.hubs,
+            parts.hub,
+            self._hub_store_of,
+        )
         served.build()
+        served.cut_off(self.outages)
         self.windows[CLIENTS] = served.windows
         self.way = MachineWire(served.servers, lambda: self.faults, self.outages, KEY)
         return served
@@ -148,6 +165,12 @@ class Simulation:
         network = self._network(self.server, name, rng, run.pause, lambda: None, calm=False)
         network.saw = lambda _answer, _version: desks.looked()
         return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
+
+    def _hub_store_of(self, around: Around) -> HubStore:
+        """Open the way to the store of a server that has a hub."""
+        name = around.run.server.name
+        network = self._network(self.server, name, around.rng, around.pause, lambda: None, calm=False)
+        return HubStore(self.server, network, around)
 
     def _operator(self, rules: Rules) -> Operator:
         def client() -> Store:

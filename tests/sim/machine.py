@@ -196,6 +196,8 @@ class SimMachine:
     is_ahead: bool = False
     """Whether it believes to have seen more of the store than that knows, until an operator's `resume`."""
     halt_after: HaltAfter = FIRST
+    off_for: float = 0.0
+    """Seconds more for which it stays off when it loses its power the next time."""
     drained: bool = False
     users: dict[str, float] = field(default_factory=dict)
     """Who is logged in, and until when."""
@@ -433,7 +435,8 @@ class SimMachine:
         if self.rng.random() < self.faults().dead:
             self.story.tell(self.name, "does not come back")
             gone += max(0.0, STORMY - loop.time()) + self.rng.uniform(0, 1200)
-        loop.call_later(gone, self._boot)
+        loop.call_later(gone + self.off_for, self._boot)
+        self.off_for = 0.0
 
     def _boot(self) -> None:
         if self.down_by == DAEMON:

@@ -58,6 +58,9 @@ class Routes:
     def __init__(self, desk: MachineDesk, group: str) -> None:
         self.desk, self._group = desk, group
 
+    def kill(self) -> None:
+        """Need nothing: nothing goes on here by itself."""
+
     def stop(self) -> None:
         """Answer all who wait, at once."""
         self.desk.drain()

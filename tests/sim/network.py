@@ -1,16 +1,19 @@
 """The store as a client reaches it: calls take time, lose their answers, or arrive long after they were given up."""
 
 import asyncio
+import sys
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreRefusedError, StoreUnavailableError
+from locksmith.errors import ConflictError, OutcomeUnknownError, PastGoneError, StoreRefusedError, StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.records import keys
 from locksmith.store.memory import Call, MemoryServer
+from locksmith.store.memory_server import Backup
 from locksmith.store.protocol import Also, Check, Delete, Entry, Listing, Reading
 from tests.sim.behalf import ACTS_FOR
 from tests.sim.plan import STORMY, Faults, Plan
@@ -41,6 +44,8 @@ class SimServer(MemoryServer):
     """Told of each call that is refused, and why."""
     granted: dict[int, float] = field(default_factory=dict)
     """For how many seconds each lease was granted."""
+    reached: list[tuple[float, int]] = field(default_factory=list)
+    """When it came to which revision, in this history."""
 
     def prolong(self, entry: Entry, ttl: float) -> None:
         """Prolong a lease, and remember for how long."""
@@ -71,6 +76,16 @@ class SimServer(MemoryServer):
         """Name who stands in line, the first first."""
         return _names(self.list(QUEUE, 0, None).entries)
 
+    def revision_at(self, time: float) -> int:
+        """Tell to which revision it had come by then; 0: in this history to none."""
+        at = bisect_right(self.reached, (time, sys.maxsize))
+        return self.reached[at - 1][1] if at else 0
+
+    def restore(self, backup: Backup) -> None:
+        """Be again what a backup holds."""
+        MemoryServer.restore(self, backup)
+        self.reached = [(asyncio.get_running_loop().time(), self.revision)]
+
     def has_forgotten(self, revision: int) -> bool:
         """Whether it can no longer tell what was at a revision."""
         return revision <= self._compacted
@@ -96,6 +111,7 @@ class SimServer(MemoryServer):
         """Make the changes in the sight of the witness."""
         found = {change.key: self.read(change.key).entry for change in changes if not isinstance(change, Check)}
         MemoryServer.commit(self, changes)
+        self.reached.append((asyncio.get_running_loop().time(), self.revision))
         self.witness(self.author, StoreBefore(self, found))
 
 
@@ -131,6 +147,11 @@ class StoreBefore:
         now = [entry for entry in self.server.list(QUEUE, 0, None).entries if entry.key not in self.found]
         before = [entry for key, entry in self.found.items() if entry and key.startswith(QUEUE)]
         return [*now, *before]
+
+
+def _is_expected(call: str, error: StoreRefusedError) -> bool:
+    """Tell what the store may refuse at any time: a past that is gone, and keys for a lease that has ended."""
+    return isinstance(error, PastGoneError) or (call == "bind" and "lease not found" in str(error))
 
 
 def _value(entry: Entry | None) -> bytes | None:
@@ -259,7 +280,7 @@ class Network:
         try:
             deliver = partial(answer.set_result, Answer(call.apply(), self.server.revision, sent))
         except (ConflictError, StoreRefusedError) as error:
-            if isinstance(error, StoreRefusedError):
+            if isinstance(error, StoreRefusedError) and not _is_expected(call.name, error):
                 self.server.refused(self.client, str(error))
             deliver = partial(answer.set_exception, error)
         if back is not None:

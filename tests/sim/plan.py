@@ -130,8 +130,21 @@ class Faults:
     """A client's update is withdrawn while it waits: it calls no more, and does not say so."""
     gone: float = 0.0
     """A client never comes back from its reboot."""
+    watch_lags: float = 0.0
+    """How many of a server's watches of its group lag, or tell nothing at all."""
+    watch_breaks: float = 0.0
+    """How many of them break before their time."""
+    server_partitions: int = 0
+    """Times at which one server does not reach the store."""
+    vanishings: int = 0
+    """Times at which a machine loses its power while it waits, and stays off for many minutes."""
 
 
+HUB_FAULTS = ("watch_lags", "watch_breaks", "server_partitions", "vanishings")
+"""Those of what a server shares between its machines. The queue has to go on within the same bound."""
+SERVER_FAULTS = ("server_kills", "server_doubles", "server_restarts", "server_freezes", "lost_call", "twice")
+CALL_FAULTS = ("lost_answer", "slow_store", "engine_reset")
+"""After those and these, too, the places of machines that are gone leave the queue in time."""
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")
 """Those after which the queue has to go on within a bound, where nothing else goes wrong."""
 
@@ -169,6 +182,8 @@ class Clients:
     """Seconds after the storm in which no operator looks at the fleet."""
     machines: float = 0.0
     """Which share of the machines has no etcd, and asks the servers."""
+    hub: bool = False
+    """The servers keep the group in memory, and the places of who waits at them by a lease of their own."""
 
     @property
     def any(self) -> bool:
@@ -218,10 +233,17 @@ class Plan:
     @property
     def is_orderly(self) -> bool:
         """Whether nothing happens that could keep a slot free, but to the queue itself."""
-        others = replace(self.faults, sick=0.0, **{name: getattr(Faults(), name) for name in QUEUE_FAULTS})
+        names = (*QUEUE_FAULTS, *HUB_FAULTS)
+        others = replace(self.faults, sick=0.0, **{name: getattr(Faults(), name) for name in names})
         if others != Faults() or self.go_nodes or self.clients.number:
             return False  # a client that is first takes a slot when it calls again, or never
         return not self.operator_acts or self.only == ("freeze",)
+
+    @property
+    def is_left_in_time(self) -> bool:
+        """Whether nothing keeps the place of a machine that is gone in the queue, but what servers share."""
+        names = (*HUB_FAULTS, *SERVER_FAULTS, *CALL_FAULTS)
+        return replace(self.faults, **{name: getattr(Faults(), name) for name in names}) == Faults()
 
     @property
     def is_sociable(self) -> bool:
@@ -327,7 +349,8 @@ def machines_served(drawn: Plan) -> Plan:
     rng = Random(f"{drawn.seed} machines without etcd")
     shaped = with_clients(drawn, 1.0)
     number = rng.choice((0, shaped.clients.number))
-    clients = replace(shaped.clients, number=number, machines=rng.choice((0.5, 1.0)))
+    # On a store without transactions, as etcd's v2 API is, there is nothing to follow.
+    clients = replace(shaped.clients, number=number, machines=rng.choice((0.5, 1.0)), hub=not drawn.stepwise)
     if drawn.faults == Faults():
         return replace(shaped, clients=clients)
     faults = replace(
@@ -336,7 +359,20 @@ def machines_served(drawn: Plan) -> Plan:
         server_doubles=rng.choice((0, 2, 5)),
         server_restarts=rng.choice((0, 2, 5)),
     )
-    return replace(shaped, clients=clients, faults=faults)
+    return replace(shaped, clients=clients, faults=_far_back(Random(f"{drawn.seed} hub"), faults))
+
+
+def _far_back(rng: Random, faults: Faults) -> Faults:
+    """Add what befalls those who wait far back, in half of the storms."""
+    if rng.random() < 0.5:
+        return faults
+    return replace(
+        faults,
+        watch_lags=rng.choice((0.0, 0.1, 0.4)),
+        watch_breaks=rng.choice((0.0, 0.1, 0.4)),
+        server_partitions=rng.choice((0, 2, 5)),
+        vanishings=rng.choice((0, 0, 3)),
+    )
 
 
 def _many_slots(rng: Random, slots: int) -> int:

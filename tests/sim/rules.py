@@ -28,6 +28,7 @@ from locksmith.window.window_set import WindowSet
 from locksmith.window.windows import Windows
 from tests.sim.client_rules import ClientRules, queued_as
 from tests.sim.daemon import GROUP, SESSIONS
+from tests.sim.hub_rules import HubRules
 from tests.sim.machine import DAEMON, SimMachine
 from tests.sim.network import QUEUE, TIME, Answer, SimServer, StoreBefore
 from tests.sim.plan import STORMY
@@ -139,6 +140,8 @@ class Rules:
     """How many reboots triggers may cause (0: any number)."""
     desks: ClientRules | None = None
     """The rules for FleetLock clients and their servers, where there are any."""
+    hubs: HubRules | None = None
+    """The rules for what servers share between their machines, where there are any."""
     expire_after: float = 0.0
     """Seconds after which the slot of a lost machine or client may be taken (0: never)."""
     record_at: dict[str, float] = field(default_factory=dict)
@@ -187,6 +190,8 @@ class Rules:
         self._note_free_slot(before)
         if self.desks is not None:
             self.desks.wrote(author, before)
+        if self.hubs is not None:
+            self.hubs.wrote(author, before)
 
     def _note_orders(self, author: str, before: StoreBefore) -> None:
         """Judge who ends an order, and when: a machine may, once it is over by its own word."""
@@ -583,8 +588,11 @@ class Rules:
 
     def _is_unable(self, name: str, now: float) -> bool:
         """Whether it could neither write nor look at itself, and neither released its slot nor reported it."""
-        machine, record = self.machines.get(name), _record(self.server, name)
-        if machine is None or record is None or machine.down_by is not None or record.nonce != machine.nonce:
+        machine = self.machines.get(name)
+        if machine is None or now >= max(machine.full_until, machine.no_bus_until):
+            return False
+        record = _record(self.server, name)
+        if record is None or machine.down_by is not None or record.nonce != machine.nonce:
             return False
         if record.state in WENT_WRONG:
             return False
@@ -606,6 +614,8 @@ class Rules:
                     self.story.breaks(f"{name} goes down and holds no slot")
         if self.desks is not None:
             self.desks.turn()
+        if self.hubs is not None:
+            self.hubs.turn()
         if self.calm:
             self._hand_over()
         if self.sociable:
@@ -695,7 +705,12 @@ def _semaphore(raw: bytes | None) -> Semaphore:
 
 
 def _record(values: SimServer | StoreBefore, holder: str) -> Claim | None:
-    return _claim(values.value(keys.holder_key(GROUP, holder)), holder)
+    return _claim(values.value(_holder_key(holder)), holder)
+
+
+@lru_cache(maxsize=1024)
+def _holder_key(holder: str) -> str:
+    return keys.holder_key(GROUP, holder)
 
 
 @lru_cache(maxsize=1024)

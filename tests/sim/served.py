@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import count
@@ -11,6 +11,7 @@ from typing import Any
 
 from locksmith.config.model import WindowSettings
 from locksmith.lock.records.node import TTL
+from locksmith.server.hub import Hub
 from locksmith.server.ports import FleetLock, MachineDesk
 from locksmith.store.protocol import Store
 from locksmith.window.window_set import WindowSet
@@ -18,9 +19,11 @@ from tests.sim.client_rules import IN_CALM, ClientRules
 from tests.sim.clients import Client
 from tests.sim.daemon import GROUP
 from tests.sim.desks import Answers, DeskServer, Run, SimPrograms, Wire
+from tests.sim.hub_rules import HubRules
+from tests.sim.hubs import Around, HubRoutes, HubStore
 from tests.sim.machine import MIDNIGHT
 from tests.sim.machine_wire import Routes
-from tests.sim.network import CLUSTER
+from tests.sim.network import CLUSTER, Outages
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.sim_desk import Surroundings
 from tests.sim.story import Story
@@ -42,6 +45,9 @@ class Served:
     make: Callable[[Surroundings], FleetLock]
     make_machines: Callable[[Surroundings], MachineDesk]
     store: Callable[[Run], Store]
+    hub_rules: HubRules
+    make_hub: type[Hub]
+    hub_store: Callable[[Around], HubStore]
     clients: dict[str, Client] = field(default_factory=dict)
     servers: list[DeskServer] = field(default_factory=list)
     offsets: dict[str, timedelta] = field(default_factory=dict)
@@ -78,6 +84,13 @@ class Served:
             rules.look_holds = IN_CALM
         rules.leases_hold = not (bad.expiries or bad.elections or bad.copies or bad.older or bad.restores)
 
+    def cut_off(self, outages: Outages) -> None:
+        """Draw when one server does not reach the store."""
+        rng = self.plan.draw("server partitions")
+        for _ in range(self.plan.faults.server_partitions):
+            start = rng.uniform(0, STORMY - 150)
+            outages.times.append((start, start + rng.uniform(2, 150), rng.choice(self.servers).name))
+
     def clock(self, server: str) -> datetime:
         """Tell what a server takes for the time."""
         return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offsets[server]
@@ -86,7 +99,14 @@ class Served:
         return self.make(self._around(run, "desk"))
 
     def _routes(self, run: Run) -> Answers:
-        return Routes(self.make_machines(self._around(run, "machines")), GROUP)
+        around = self._around(run, "machines")
+        if not self.plan.clients.hub:
+            return Routes(self.make_machines(around), GROUP)
+        rng = self.plan.draw(f"{run.server.name} hub {asyncio.get_running_loop().time()}")
+        store = self.hub_store(Around(run, rng, self.faults))
+        hub = self.make_hub(store, [GROUP])
+        desk = self.make_machines(replace(around, store=store, hub=hub))
+        return HubRoutes(desk, hub, run, self.hub_rules)
 
     def _around(self, run: Run, what: str) -> Surroundings:
         name, now = run.server.name, asyncio.get_running_loop().time()

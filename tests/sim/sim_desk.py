@@ -19,6 +19,7 @@ from locksmith.server import machine_desk
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.desk import RETRY_LIMIT, Desk
 from locksmith.server.hooks import HookPrograms
+from locksmith.server.hub import Hub
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.store.protocol import Store
 
@@ -42,6 +43,8 @@ class Surroundings:
     expire_after: float = 0.0
     cluster: str = ""
     """The id of the store's cluster."""
+    hub: Hub | None = None
+    """What its machines share; None: all ask the store."""
 
     def config(self) -> Config:
         """Give the configuration of the server."""
@@ -93,6 +96,8 @@ class SimMachineDesk(MachineDesk):
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around.config(), store=around.store, clock=around.clock, rng=around.rng)
         self.around = around
+        if around.hub is not None:
+            self.wait_by(around.hub)
 
     @property
     def _cluster(self) -> str:
@@ -100,7 +105,7 @@ class SimMachineDesk(MachineDesk):
 
     def _open(self, group: str, claim: Claim) -> machine_desk._Waiting:
         around, known, rules = self.around, self._unchanged, self._rules
-        store = self.guards(self._store, group, claim)
+        store = self.guards(self._store_of(group), group, claim)
         lock = self.lock(
             store,
             group,

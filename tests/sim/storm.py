@@ -72,6 +72,7 @@ class Storm:
             begins = rng.choice((0.0, rng.uniform(0, STORMY)))
             self.begin(_later(begins, partial(self._misdirect, rng.choice(self.nodes), rng)))
         self._at_times("script", faults.scripts, self._stop_a_unit)
+        self._at_times("vanishing", faults.vanishings, self._vanish)
 
     def _at_times(self, name: str, times: int, act: Callable[[Node], Coroutine[Any, Any, None]]) -> None:
         rng = self.plan.draw(name)
@@ -193,6 +194,17 @@ class Storm:
     async def _stop_a_unit(self, node: Node) -> None:
         if node.machine.on:
             await self.operator.attempt(partial(self.operator.stop_a_unit, node.machine.name))
+
+    async def _vanish(self, _node: Node) -> None:
+        """Let a machine that waits for a slot lose its power, and stay off for longer than any place may stay."""
+        holders = self.rules.semaphore().holders
+        waiting = [one.machine for one in self.nodes if one.machine.name in self.server.line()]
+        able = [machine for machine in waiting if machine.on and machine.name not in holders]
+        if able:
+            rng = self.plan.draw(f"vanishing {asyncio.get_running_loop().time()}")
+            machine = rng.choice(able)
+            machine.off_for = rng.uniform(100, 900)
+            machine.cut_power()
 
     async def _see_more(self, node: Node) -> None:
         """Let a machine have the mark of a store that has come further, as a restored store makes it."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from locksmith.errors import LocksmithError
+from locksmith.errors import LocksmithError, OutcomeUnknownError
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.queue_places import remove_place
@@ -292,5 +292,74 @@ def test_a_store_that_went_back_is_believed_of_its_slots_and_its_front(tmp_path)
             servers.server.restore(backup)
             await asyncio.sleep(30)
             assert room._semaphore.max == 1
+
+    play(story, tmp_path)
+
+
+class Deaf(Counted):
+    """A network that loses the next delete of a key below `loses`, or its answer alone."""
+
+    def __init__(self, loses, *, arrives):
+        super().__init__()
+        self.loses, self.arrives = loses, arrives
+
+    async def carry(self, call):
+        if call.name != "delete" or self.loses not in call.key:
+            return await super().carry(call)
+        self.loses = "none"
+        if self.arrives:
+            await super().carry(call)
+        raise OutcomeUnknownError("the answer was lost")
+
+
+def tickets(servers):
+    return {keys.unsegment(key.rpartition("/")[2]) for key in servers.server._entries if "/tickets/" in key}
+
+
+@pytest.mark.parametrize("lost", ["/waiters/", "/tickets/"])
+@pytest.mark.parametrize("arrives", [True, False])
+def test_of_a_machine_that_has_gone_no_ticket_stays(lost, arrives, tmp_path):
+    """The server hears nothing of what became of one of its deletes.
+
+    The lease of the ticket is that which the server prolongs for the others.
+    """
+
+    async def story(servers):
+        network = Deaf(lost, arrives=arrives)
+        async with served(servers, network) as desk:
+            machines = await waiting_machines(servers, 6, desk)
+            await asyncio.sleep(60)
+            machines[4].vanish()
+            await asyncio.sleep(shared_places.SILENT + 60)
+            assert network.loses == "none"
+            left = [machine.claim.holder for machine in machines[1:] if machine is not machines[4]]
+            assert places_of(servers) == left
+            assert tickets(servers) == set(left)
+            for machine in machines:
+                machine.vanish()
+
+    play(story, tmp_path)
+
+
+def test_a_server_that_stood_still_while_it_got_its_lease_prolongs_it_in_time(tmp_path):
+    """The lease is as old as the request for it, not as the answer."""
+
+    class Late(Counted):
+        async def carry(self, call):
+            answer = await super().carry(call)
+            if call.name == "lend":
+                await asyncio.sleep(shared_places.TTL - 30)
+            return answer
+
+    async def story(servers):
+        async with served(servers, Late()) as desk:
+            machines = await waiting_machines(servers, 5, desk)
+            await asyncio.sleep(shared_places.TTL - 30 + 3 * shared_places.ROUND)
+            entered = [entry.created for entry in places(servers)]
+            assert sum(waiter.decode(entry.value, entry.key).shared for entry in places(servers)) == 2
+            await asyncio.sleep(AGES)
+            assert [entry.created for entry in places(servers)] == entered
+            for machine in machines:
+                machine.vanish()
 
     play(story, tmp_path)

@@ -1,0 +1,222 @@
+"""What servers share between their machines, wrong in one place, each in its own way."""
+
+import asyncio
+from dataclasses import replace
+from random import Random
+
+from locksmith.lock import machine_wire as wire
+from locksmith.server.group_mirror import Freshness, GroupMirror
+from locksmith.server.hub import Hub
+from locksmith.server.shared_places import SharedPlaces
+from locksmith.server.waiting_room import WaitingRoom
+from tests.sim.broken_parts import Broken
+from tests.sim.plan import Calendars, Clients, Faults, Plan
+from tests.sim.sim_desk import SimMachineDesk
+
+MACHINES = 12
+"""Of which most wait."""
+
+
+def crowded(drawn: Plan) -> Plan:
+    """What machines that wait far back show on a quiet day."""
+    return replace(
+        drawn,
+        machines=MACHINES,
+        windows=(None,) * MACHINES,
+        slots=3,
+        stepwise=False,
+        busy=5.0,
+        spacing=0.0,
+        go_nodes=0,
+        operator_acts=0,
+        hooks=False,
+        faults=Faults(),
+        calendars=Calendars(),
+        clients=Clients(machines=1.0, servers=2, hub=True),
+    )
+
+
+def far_back(drawn: Plan) -> Plan:
+    """Make a fleet of which most wait, for few slots, while what servers share meets faults."""
+    rng = Random(f"{drawn.seed} far back")
+    faults = Faults(
+        watch_lags=rng.choice((0.0, 0.1, 0.4)),
+        watch_breaks=rng.choice((0.0, 0.1, 0.4)),
+        server_partitions=rng.choice((0, 0, 2, 5)),
+        vanishings=rng.choice((0, 2, 5)),
+        server_kills=rng.choice((0, 0, 3)),
+        server_doubles=rng.choice((0, 0, 3)),
+        server_restarts=rng.choice((0, 0, 3)),
+        server_freezes=rng.choice((0, 0, 4)),
+        lost_call=rng.choice((0.0, 0.0, 0.1)),
+        twice=rng.choice((0.0, 0.0, 0.1)),
+        lost_answer=rng.choice((0.0, 0.0, 0.05)),
+        engine_reset=rng.choice((0.0, 0.0, 0.3)),
+    )
+    clients = Clients(machines=rng.choice((0.7, 1.0)), servers=rng.randint(1, 3), hub=True)
+    number = rng.randint(6, 10)
+    return replace(
+        crowded(drawn),
+        machines=number,
+        windows=(None,) * number,
+        slots=rng.choice((1, 1, 2, 3)),
+        busy=rng.choice((5.0, 60.0)),
+        faults=faults,
+        clients=clients,
+    )
+
+
+class Unkept(Hub):
+    """Has one lease for all places, and never prolongs it."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for kept in self._kept:
+            kept.__class__ = _Unkept
+
+
+class _Unkept(SharedPlaces):
+    async def _keep(self, _now):
+        pass
+
+
+class Stale(Hub):
+    """Takes what it knew once for what is, whatever its age, and although the machine has seen more."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for mirror in self.mirrors._groups.values():
+            mirror.__class__ = _Credulous
+        for room in self._rooms.values():
+            room.__class__ = _Heedless
+
+
+class _Credulous(GroupMirror):
+    @property
+    def freshness(self):
+        known = super().freshness
+        return Freshness(current=known.age is not None, age=known.age)
+
+
+class _Heedless(WaitingRoom):
+    def answer(self, claim, revision):  # noqa: ARG002 - as it is there
+        return super().answer(claim, 0)
+
+
+class Heedless(Hub):
+    """Answers by what it knows, although the machine has seen more."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for room in self._rooms.values():
+            room.__class__ = _Heedless
+
+
+class Quiet(Hub):
+    """Lets who waits far back wait for as long as it will, whatever becomes of its place."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for room in self._rooms.values():
+            room.__class__ = _Sleeping
+
+
+class _Sleeping(WaitingRoom):
+    async def wait(self, place, limit):
+        self._called(place)
+        await asyncio.sleep(limit)
+        return False
+
+
+class Clinging(Hub):
+    """Keeps the place of a machine that calls no more."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for kept in self._kept:
+            kept.__class__ = _Clinging
+
+
+class _Clinging(SharedPlaces):
+    async def _remove(self, _place):
+        pass
+
+
+class Littering(Hub):
+    """Tries once to remove a ticket."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for kept in self._kept:
+            kept.__class__ = _Littering
+
+
+class _Littering(SharedPlaces):
+    async def _remove_tickets(self):
+        pass
+
+
+class Forgetful(Hub):
+    """Takes note of the first call of a machine, and of none after that."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for kept, room in zip(self._kept, self._rooms.values(), strict=True):
+            kept.__class__ = _Once
+            room._called = kept.called
+
+
+class _Once(SharedPlaces):
+    def called(self, place):
+        if place.key not in self._guests:
+            super().called(place)
+
+
+class Permissive(SimMachineDesk):
+    """Permits the reboot of a machine that its mirror shows at the front."""
+
+    def _from_room(self, group, claim, known):
+        told = super()._from_room(group, claim, known)
+        if told is not None and told["queued"]["position"] <= 3:
+            return {"answer": wire.GRANTED, "nonce": claim.nonce, "store": told["store"]}
+        return told
+
+
+class Failing(SimMachineDesk):
+    """Cannot have a machine wait."""
+
+    async def _wait(self, *_call):
+        raise RuntimeError
+
+
+def gone(drawn: Plan) -> Plan:
+    """What machines show that go while they wait."""
+    return replace(crowded(drawn), slots=1, busy=60.0, faults=Faults(vanishings=8))
+
+
+def lossy(drawn: Plan) -> Plan:
+    """What machines show that go while they wait, and servers that hear nothing of what they have done."""
+    return replace(gone(drawn), faults=replace(gone(drawn).faults, lost_answer=0.3))
+
+
+def untold(drawn: Plan) -> Plan:
+    """What servers show that are not told what changes, for minutes."""
+    return replace(crowded(drawn), slots=1, faults=Faults(watch_lags=0.9))
+
+
+def slow(drawn: Plan) -> Plan:
+    """What machines show that wait for many minutes."""
+    return replace(crowded(drawn), slots=1)
+
+
+BROKEN_HUBS = [
+    Broken(Unkept, "expires while it waits", slow),
+    Broken(Stale, "by an older store than it has seen", untold),
+    Broken(Heedless, "by an older store than it has seen", untold),
+    Broken(Quiet, "a slot stays free for", crowded),
+    Broken(Clinging, "stays for", gone),
+    Broken(Littering, "has no place for", lossy, seed=1),
+    Broken(Forgetful, "and it was told that it waits", slow),
+    Broken(Permissive, "and the store knows nothing of it", slow),
+    Broken(Failing, "fails at the", slow),
+]
