@@ -51,6 +51,22 @@ class Guest(Visit):
     protocol: "Connection | None" = field(default=None, repr=False)
     parks: "Callable[[Guest, bool], None]" = field(default=lambda _guest, _parked: None, repr=False)
 
+    gone: bool = False
+    """Whether the connection has ended."""
+    _leaves: Callable[[], object] | None = field(default=None, repr=False)
+
+    def when_gone(self, do: Callable[[], object] | None) -> None:
+        """Have something done at the end of the connection, or at once if it has ended; None: no more."""
+        self._leaves = do
+        if do is not None and self.gone:
+            do()
+
+    def leave(self) -> None:
+        """Note that the connection has ended."""
+        self.gone = True
+        if self._leaves is not None:
+            self._leaves()
+
     def park(self, *, parked: bool) -> None:
         """Have it wait for an answer that takes long by its nature, without the place of another; or no longer."""
         self.parks(self, parked)
@@ -85,6 +101,7 @@ class Connection(H11Protocol):
         """End."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        self.guest.leave()
         self._lost(self.guest)
 
     def data_received(self, data: bytes) -> None:

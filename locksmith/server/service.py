@@ -18,14 +18,14 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import Counted, make_app
+from locksmith.server.app import Counted, Shortcut, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
 from locksmith.server.enrolment import Enrolment
 from locksmith.server.first_bytes import LARGEST_HEAD
 from locksmith.server.hub import Hub
-from locksmith.server.machine_calls import make_routes
+from locksmith.server.machine_calls import make_routes, make_shortcut
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
 from locksmith.server.whoami import whoami_routes
@@ -60,7 +60,8 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
-    others = [*first, *web.counting(make_routes(machines, people, config.server.groups)), *web.routes]
+    of_machines = web.counting(make_routes(machines, people, config.server.groups))
+    others = [*first, *of_machines, *web.routes]
     try:
         desk = Desk(config, paths)
         hub.start()
@@ -75,6 +76,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
                 draining=machines.drain,
                 stop=web.stop,
                 counted=web.counted,
+                shortcut=make_shortcut(of_machines),
             )
     finally:
         await hub.close()
@@ -93,6 +95,7 @@ async def serve(
     draining: Callable[[], None] = lambda: None,
     stop: Callable[[], Awaitable[None]] | None = None,
     counted: Counted | None = None,
+    shortcut: Shortcut = lambda _scope: None,
 ) -> None:
     """Serve these rules, and other routes, on a socket until a signal.
 
@@ -102,9 +105,8 @@ async def serve(
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        door = Door(
-            listener, http_config(make_app(desk, settings.groups, others, counted)), context, lobby=size_of_lobby()
-        )
+        app = make_app(desk, settings.groups, others, counted, shortcut)
+        door = Door(listener, http_config(app), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
         log.info("serves FleetLock's clients of %s at %s", groups, where)
