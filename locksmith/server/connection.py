@@ -51,6 +51,8 @@ class Guest(Visit):
     protocol: "Connection | None" = field(default=None, repr=False)
     parks: "Callable[[Guest, bool], None]" = field(default=lambda _guest, _parked: None, repr=False)
 
+    last: bool = False
+    """Whether the answer that is under way is its last."""
     gone: bool = False
     """Whether the connection has ended."""
     _leaves: Callable[[], object] | None = field(default=None, repr=False)
@@ -138,6 +140,7 @@ class Connection(H11Protocol):
 
     def finish(self) -> None:
         """End after the answer that is under way; at once if there is none."""
+        self.guest.last = True
         with suppress(h11.LocalProtocolError):
             self.shutdown()
         if self.cycle is not None and not self.cycle.response_started:

@@ -253,7 +253,17 @@ class Door:
             idle = self._without_request()
             if idle and dispensable(idle).since + GRACE <= loop.time():
                 return
+            if not idle:
+                self._shorten()
             await asyncio.sleep(ROOM_PAUSE)
+
+    def _shorten(self) -> None:
+        """Have a client of several connections end one with its next answer: it may have sent hundreds of requests."""
+        inside = [guest for guest in self._inside if guest not in self._parked]
+        crowd = Counter(guest.client for guest in inside)
+        going_on = [guest for guest in inside if not guest.last and crowd[guest.client] > 1]
+        if going_on and (protocol := dispensable(going_on).protocol) is not None:
+            protocol.finish()
 
     def _without_request(self) -> list[Guest]:
         return [guest for guest in self._inside if guest.stage is not Stage.ASKED]

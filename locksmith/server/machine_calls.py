@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -19,11 +20,12 @@ from starlette.types import Scope
 
 from locksmith.errors import LocksmithError, OlderJournalError, StoreError
 from locksmith.lock import machine_wire as wire
-from locksmith.server.answers import Answer, unauthorized
+from locksmith.server.answers import Answer, refused, unauthorized
 from locksmith.server.app import Endpoint, Shortcut
 from locksmith.server.connection import Guest
 from locksmith.server.identity import Identity, Role
 from locksmith.server.ports import Identifies, MachineDesk
+from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.reply import Reply, date, read_body
 from locksmith.server.requests import TOO_SLOW, too_large
 from locksmith.server.turns import TooManyCallsError
@@ -34,6 +36,11 @@ from locksmith.util.visits import Stage
 
 log = logging.getLogger(__name__)
 
+MOST_OF_ONE: Final = 16
+"""Calls of a machine that are under way at once, from the head of the first on. A daemon has a few."""
+TOO_MANY: Final = refused(
+    Refusal(RefusalKind.STORE, f"more than {MOST_OF_ONE} calls of this machine are under way here: ask again")
+)
 LONGEST: Final = 2000
 """Characters of a sentence."""
 PATH: Final = "/machines/v1/{group}/{call}"
@@ -70,6 +77,7 @@ class _Calls:
     def __init__(self, desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> None:
         self._desk, self._identifies, self._groups = desk, identifies, groups
         self._told = RateLimit(5, 1 / 30)
+        self._under_way = Counter[str]()
 
     async def answer(self, request: Request) -> Response:
         """Answer a call. An error that was not foreseen is no answer of the rules either."""
@@ -88,15 +96,26 @@ class _Calls:
             return Reply(request, replace(who, closes=True))
         if problem := self._refused(who, group, call):
             return self._refuse(request, who, problem)
-        request.state.guest.stage = Stage.ASKED
+        name = who.name
+        if self._under_way[name] >= MOST_OF_ONE:
+            return Reply(request, replace(TOO_MANY, closes=True))
+        self._under_way[name] += 1
+        try:
+            return await self._do(request, name, group, call)
+        finally:
+            self._under_way[name] -= 1
+            if not self._under_way[name]:
+                del self._under_way[name]
+
+    async def _do(self, request: Request, name: str, group: str, call: str) -> Response:
         fields = await _read_call(request)
         if isinstance(fields, Response):
             return fields
-        name = who.name
+        request.state.guest.stage = Stage.ASKED
         try:
             if call == wire.WAIT:
                 waiting = await self._desk.wait(group, name, fields)
-                del fields, who  # thousands of machines wait at one moment
+                del fields  # thousands of machines wait at one moment
                 said: Mapping[str, Any] = {"changed": await _parked(request.state.guest, waiting)}
             else:
                 said = await self._done(request.state.guest, group, name, call, fields)

@@ -13,6 +13,7 @@ from locksmith.host.paths import Paths
 from locksmith.lock.records.event import Event
 from locksmith.server.api import Api
 from locksmith.server.credentials import Credentials
+from locksmith.server.fair_turns import FairTurns
 from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.orders import OrderPages
@@ -55,7 +56,7 @@ class Web:
         api = Api(self._fleet, people, served, halt_after)
         metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more=more)
         pages = (*site.routes(), *orders.routes(), *Pictures(site).routes())
-        self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
+        self.routes: Sequence[BaseRoute] = FairTurns().routes((*pages, *api.routes(), *metrics.routes()))
         self.counted, self.counting = metrics.counted, metrics.counting
 
     async def stop(self) -> None:
