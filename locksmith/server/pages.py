@@ -1,6 +1,6 @@
 """The page, the API and the metrics, put together from a configuration: what is for people with a token."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Web:
     """The page of a server. `people` is who may see it; `reads` gives where a group is read (None: in the store).
 
-    `more` are further metrics.
+    `ready` waits for that. `more` are further metrics.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class Web:
         *,
         people: People | None = None,
         reads: Callable[[str], Store] | None = None,
+        ready: Callable[[str], Awaitable[None]] | None = None,
         more: Sequence[Collector] = (),
     ) -> None:
         clock, halt_after = local_clock(), config.halt.after
@@ -48,7 +49,7 @@ class Web:
         def words(view: GroupView, events: Sequence[Event]) -> GroupPage:
             return GroupPage.prepared(view, events, clock(), halt_after)
 
-        self._fleet = Fleet(store, words, reads)
+        self._fleet = Fleet(store, words, reads, ready)
         served = frozenset(config.server.groups)
         people = people or Credentials(store)
         site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)

@@ -8,6 +8,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from locksmith.server.api_http import PIECE, reply
 from locksmith.server.app import make_app
 from locksmith.server.door import Door
 from locksmith.server.fair_turns import AT_ONCE, HOLD, CrowdedError, FairTurns
@@ -189,3 +190,21 @@ async def test_a_caller_whose_requests_are_too_many_is_told_so_and_cut_off():
         assert "connection: close" in said
         await site.door.close(0.1)
         await end(writer, *(one for _, one in waiting))
+
+
+async def test_a_large_answer_is_sent_in_pieces():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {}
+
+    body = bytes(range(256)) * 2000
+    await reply(body, 200, {})({}, receive, send)
+    start, *pieces = sent
+    assert dict(start["headers"])[b"content-length"] == str(len(body)).encode()
+    assert b"".join(one["body"] for one in pieces) == body
+    assert max(len(one["body"]) for one in pieces) == PIECE
+    assert [one["more_body"] for one in pieces] == [True] * (len(pieces) - 1) + [False]
