@@ -70,7 +70,10 @@ class Guest(Visit):
             self._leaves()
 
     def park(self, *, parked: bool) -> None:
-        """Have it wait for an answer that takes long by its nature, without the place of another; or no longer."""
+        """Have it wait without the place of another, or no longer; each request that begins needs a place.
+
+        It waits for an answer that takes long by its nature, or as a machine for its next request.
+        """
         self.parks(self, parked)
 
     def end(self) -> None:
@@ -149,6 +152,7 @@ class Connection(H11Protocol):
 
     def _begun_after(self, before: object) -> None:
         if self.cycle is not before:
+            self.guest.park(parked=False)
             self.guest.hear()
             self._within(CALL_LIMIT)
             if self.loop.time() - self.guest.since > LONGEST or {name for name, _ in self.headers} >= _TWO_LENGTHS:

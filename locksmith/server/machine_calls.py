@@ -103,6 +103,8 @@ class _Calls:
         try:
             return await self._do(request, name, group, call)
         finally:
+            # Its next call comes within a minute. Of thousands, many have just been answered, and would end each other.
+            request.state.guest.park(parked=True)
             self._under_way[name] -= 1
             if not self._under_way[name]:
                 del self._under_way[name]
@@ -131,10 +133,7 @@ class _Calls:
         """Do a call. It goes on without its machine: that asks again, and may be at another server by then."""
         asked = asyncio.ensure_future(self._desk.call(group, machine, call, fields))
         guest.park(parked=call in SHARED)
-        try:
-            await asyncio.wait({asked})
-        finally:
-            guest.park(parked=False)
+        await asyncio.wait({asked})
         return asked.result()
 
     def _refused(self, who: Identity, group: str, call: str) -> str:
@@ -178,7 +177,6 @@ async def _parked(guest: Guest, waiting: "asyncio.Future[bool]") -> bool:
     finally:
         waiting.cancel()
         guest.when_gone(None)
-        guest.park(parked=False)
 
 
 async def _read_call(request: Request) -> dict[str, Any] | Response:

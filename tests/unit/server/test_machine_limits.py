@@ -117,6 +117,20 @@ async def test_bodies_that_do_not_come_keep_no_place_inside():
         assert asyncio.get_running_loop().time() - began < 9
 
 
+async def test_machines_that_are_silent_between_two_calls_take_no_place(monkeypatch):
+    monkeypatch.setattr("locksmith.server.door.PARKED", 3 * INSIDE)
+    async with site_of(INSIDE) as site:
+        for number in range(3 * INSIDE):
+            assert (await answer((await site.ask(f"n{number}", wire.HELLO))[0]))[0] == 200
+        await site.until(lambda: site.door._places_taken == 0)
+        assert site.door.connections == 3 * INSIDE
+        # The oldest of too many ends.
+        reader, _ = await site.ask("other", wire.HELLO)
+        assert (await answer(reader))[0] == 200
+        await site.until(lambda: site.door.connections == 3 * INSIDE)
+        assert len(site.door._parked) == 3 * INSIDE
+
+
 async def test_a_machine_that_is_gone_waits_no_more():
     async with site_of() as site:
         _, writer = await site.ask("n1", wire.WAIT)
