@@ -1,7 +1,8 @@
-"""`python -m bench.server_waiters [--machines N]`: what machines cost that wait at one locksmith-server.
+"""`python -m bench.server_waiters [--machines N] [--tls]`: what machines cost that wait at one locksmith-server.
 
 Real: etcd on v3, a locksmith-server with its credentials and its HTTP, a connection of its own for each machine, and
-what the daemon's strategy `server` asks. The machines are coroutines of this process, and keep no files.
+what the daemon's strategy `server` asks. The machines are coroutines of this process, and keep no files. Their
+credentials and their places in the queue are written straight to etcd, as they would have written them one by one.
 
 Ten machines come first, and then as many as `--machines` says. Of both are printed: the memory of the server and of
 etcd, the requests that etcd gets while all wait (its own figures), and the time from the answer to a machine that has
@@ -10,35 +11,56 @@ rebooted until the next has its slot. The aims are those of 10,000 machines on a
 
 import asyncio
 import json
+import resource
+import ssl
 import statistics
+import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 
+from bench.lanes import open_lane
 from bench.meters import Meters
 from bench.processes import cpu_seconds, resident
 from locksmith.lock import machine_wire as wire
-from locksmith.lock.records import credential, keys
+from locksmith.lock import places
+from locksmith.lock.records import credential, keys, waiter
 from locksmith.lock.records.claim import COMMITTED, DAEMON, REBOOT, Claim
 from locksmith.lock.records.credential import MACHINE, Credential
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Position, Store
+from locksmith.lock.records.waiter import Waiter
+from locksmith.server.machine_desk import PLACE_TTL
+from locksmith.store import etcd3, etcd3_wire
+from locksmith.store.protocol import ABSENT, Position, Put
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind
+from tests.harness.certificates import Authority
 from tests.harness.etcd import Etcd
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 
 GROUP = "bench"
 FEW = 10
-AT_ONCE = 40
+AT_ONCE = 1000
 """Machines that come at one moment."""
+TOGETHER = 25
+"""Machines that are written in one transaction."""
+COMING_LIMIT = 400.0
+"""Seconds within which all have come."""
+SETTLES = 30.0
+"""Seconds until all places have the server's lease."""
+LEASE = 3600
+"""Seconds: longer than the benchmark."""
+CALL_LIMIT = 60.0
+"""Seconds for a call that is made again until it is done."""
 ASK_AFTER = 60.0
 """Seconds after which a machine asks again, as the strategy does."""
-ROUND = 60.0
+ROUND = 45.0
 HAND_OVERS = 30
 AIM_MEMORY, AIM_P50, AIM_P99 = 400.0, 0.015, 0.080
 """MiB, and seconds."""
@@ -50,6 +72,7 @@ class Machine:
 
     number: int
     token: str = ""
+    tls: ssl.SSLContext | None = None
     at: Position = field(default_factory=lambda: Position(0))
     granted: "asyncio.Queue[Machine] | None" = None
     had: float = 0.0
@@ -59,13 +82,14 @@ class Machine:
         """Make its claim."""
         self.id = f"{self.number:032x}"
         now = datetime.now(UTC).replace(microsecond=0)
+        self.came = asyncio.Event()
         self.claim = Claim(self.id, REBOOT, f"nonce-{self.number}", now, who=DAEMON, hostname=f"host-{self.number}")
 
     async def connect(self, url: str) -> None:
         """Open its connection."""
         where = urlsplit(url)
-        self.reader, self.writer = await asyncio.open_connection(where.hostname, where.port)
-        self.host = where.netloc
+        self.reader, self.writer = await asyncio.open_connection(where.hostname, where.port, ssl=self.tls, limit=4096)
+        self.url, self.host = url, where.netloc
 
     async def call(self, call: str, claim: Claim | None, **fields: Any) -> dict[str, Any]:
         """Make a call; once more where the server has closed a connection that was idle."""
@@ -74,7 +98,7 @@ class Machine:
         except (OSError, asyncio.IncompleteReadError):
             self.errors += 1
             self.writer.close()
-            await self.connect(f"http://{self.host}")
+            await self.connect(self.url)
             return await self._call(call, claim, **fields)
 
     async def _call(self, call: str, claim: Claim | None, **fields: Any) -> dict[str, Any]:
@@ -93,12 +117,11 @@ class Machine:
             self.at = Position(max(self.at.revision, int(store["revision"])), str(store["cluster"]))
         if "connection: close" in answer:
             self.writer.close()
-            await self.connect(f"http://{self.host}")
+            await self.connect(self.url)
         return said
 
     async def run(self) -> None:
         """Wait for a slot, as the strategy does."""
-        self.came = asyncio.Event()
         while True:
             try:
                 if await self._ask():
@@ -125,9 +148,22 @@ class Machine:
 
     async def reboot(self) -> float:
         """Go down and come back; gives when the answer to that came."""
-        await self.call(wire.COMMIT, self.claim)
-        await self.call(wire.COMPLETE, replace(self.claim, state=COMMITTED, commits=1))
+        await self._until_done(wire.COMMIT, self.claim)
+        await self._until_done(wire.COMPLETE, replace(self.claim, state=COMMITTED, commits=1))
         return time.perf_counter()
+
+    async def _until_done(self, call: str, claim: Claim) -> None:
+        ends = time.perf_counter() + CALL_LIMIT
+        while True:
+            try:
+                await self.call(call, claim)
+            except RuntimeError:
+                self.errors += 1
+                if time.perf_counter() > ends:
+                    raise
+                await asyncio.sleep(1)
+            else:
+                return
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +180,17 @@ class Cost:
 @click.command()
 @click.option("--machines", default=10_000, show_default=True, type=click.IntRange(2 * FEW), help="How many wait.")
 @click.option("--seconds", default=ROUND, show_default=True, help="For how long etcd's requests are counted.")
-def main(machines: int, seconds: float) -> None:
+@click.option("--tls", is_flag=True, help="The machines speak TLS.")
+def main(machines: int, seconds: float, *, tls: bool) -> None:
     """Measure few machines, and many."""
+    _have_descriptors(machines)
     costs = {}
     for number in (FEW, machines):
-        with Etcd() as etcd, FleetLockServer(etcd, {GROUP: ANYBODY}) as server:
-            costs[number] = asyncio.run(measure(etcd, server, number, seconds))
+        with tempfile.TemporaryDirectory() as folder, Etcd() as etcd:
+            authority = Authority(Path(folder)) if tls else None
+            with _Quiet(etcd, {GROUP: ANYBODY}, server=_files(authority)) as server:
+                context = ssl.create_default_context(cafile=authority.cert) if authority else None
+                costs[number] = asyncio.run(measure(etcd, server, number, seconds, context))
         _show(number, costs[number])
     few, many = costs[FEW], costs[machines]
     total = sum(many.requests.values()) / max(1e-9, sum(few.requests.values()))
@@ -163,31 +204,49 @@ def main(machines: int, seconds: float) -> None:
         print(f"{what}: {value:.0f}, aim {aim:.0f}: {'met' if value <= aim else 'MISSED'}")
 
 
-async def measure(etcd: Etcd, server: FleetLockServer, number: int, seconds: float) -> Cost:
+class _Quiet(FleetLockServer):
+    """A server that logs what a server logs by default."""
+
+    def command(self, *_debug: str) -> list[str]:
+        """Give its command."""
+        return super().command()
+
+
+def _files(authority: Authority | None) -> dict[str, str]:
+    if authority is None:
+        return {}
+    pair = authority.issue("server")
+    return {"certfile": str(pair.cert), "keyfile": str(pair.key)}
+
+
+def _have_descriptors(machines: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = machines + 500
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise click.UsageError(f"this process may open {hard} files, and needs {wanted}: see `ulimit -Hn`")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+async def measure(
+    etcd: Etcd, server: FleetLockServer, number: int, seconds: float, tls: ssl.SSLContext | None = None
+) -> Cost:
     """Let so many come, wait, and reboot one after another."""
     granted: asyncio.Queue[Machine] = asyncio.Queue()
-    machines = [Machine(one + 1, granted=granted) for one in range(number)]
-    store = open_store(etcd.settings())
-    await _enrol(store, machines)
-    await store.close()
-    began, running = time.perf_counter(), []
-    for some in _batches(machines):
-        for machine in some:
-            await machine.connect(server.url)
-        running += [asyncio.ensure_future(machine.run()) for machine in some]
-        await asyncio.sleep(0)
-        await asyncio.gather(*(machine.came.wait() for machine in some))
+    machines = [Machine(one + 1, granted=granted, tls=tls) for one in range(number)]
+    await _write(etcd.endpoints[0], machines)
+    began = time.perf_counter()
+    running = await _come(server.url, machines)
+    came = time.perf_counter() - began
     this = await granted.get()
     meters = Meters(etcd.endpoints[0])
-    # Until all places have the server's lease.
-    await asyncio.sleep(max(30.0, seconds / 2))
+    await asyncio.sleep(SETTLES)
     before, used, etcd_used = meters.read(), cpu_seconds(server.pid), time.perf_counter()
     await asyncio.sleep(seconds)
     after = meters.read()
     lasted = time.perf_counter() - etcd_used
     requests = {method: count / lasted for method, count in after.since(before).items()}
     cores = ((cpu_seconds(server.pid) - used) / lasted, (after.cpu - before.cpu) / lasted)
-    print(f"  {number} came in {etcd_used - began:.0f} s; errors: {sum(one.errors for one in machines)}", flush=True)
+    print(f"  {number} came in {came:.0f} s; errors: {sum(one.errors for one in machines)}", flush=True)
     taken = []
     for _ in range(min(number - 1, HAND_OVERS)):
         at = await this.reboot()
@@ -195,29 +254,60 @@ async def measure(etcd: Etcd, server: FleetLockServer, number: int, seconds: flo
             this = await granted.get()
         taken.append(this.had - at)
     memory = resident(server.pid)
+    print(f"  errors at the end: {sum(one.errors for one in machines)}", flush=True)
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
     for machine in machines:
-        machine.writer.close()
+        machine.writer.transport.abort()
     return Cost(memory, after.memory, requests, cores, taken)
 
 
-async def _enrol(store: Store, machines: list[Machine]) -> None:
-    """Write the machines' credentials, as the server does."""
+async def _write(url: str, machines: Sequence[Machine]) -> None:
+    """Write the machines' credentials, as the server does, and their places, as they do."""
+    lane = await open_lane(url)
+    for start in range(0, len(machines), TOGETHER):
+        some = machines[start : start + TOGETHER]
+        lease, _ = etcd3_wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(LEASE)}))
+        leased = [put for machine in some for put in _place(machine)]
+        puts = [*leased, *map(_credential, some)]
+        await lane.post(etcd3.TXN, etcd3_wire.transaction(puts, lease, leased=len(leased)))
+    lane.close()
 
-    async def one(machine: Machine) -> None:
-        token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(GROUP, machine.id))
-        new = Credential(role=MACHINE, holder=machine.id, digest=token.digest, since=datetime.now(UTC), groups=(GROUP,))
-        machine.token = token.text
-        await store.create(keys.machines_prefix() + token.public, credential.encode(new))
 
-    for some in _batches(machines):
-        await asyncio.gather(*map(one, some))
+def _credential(machine: Machine) -> Put:
+    token = tokens.new_token(Kind.MACHINE, tokens.public_of_machine(GROUP, machine.id))
+    new = Credential(role=MACHINE, holder=machine.id, digest=token.digest, since=datetime.now(UTC), groups=(GROUP,))
+    machine.token = token.text
+    return Put(keys.machines_prefix() + token.public, credential.encode(new), ABSENT)
 
 
-def _batches(machines: list[Machine]) -> list[list[Machine]]:
-    return [machines[start : start + AT_ONCE] for start in range(0, len(machines), AT_ONCE)]
+def _place(machine: Machine) -> list[Put]:
+    place = waiter.encode(Waiter.of(machine.claim, "1", int(PLACE_TTL)))
+    return [
+        Put(places.place_key(GROUP, machine.claim, machine.number), place, ABSENT),
+        Put(places.ticket_key(GROUP, machine.claim), str(machine.number).encode(), ABSENT),
+    ]
+
+
+async def _come(url: str, machines: Sequence[Machine]) -> list[asyncio.Task[None]]:
+    """Let all come, not too many at one moment."""
+    running, room = [], asyncio.Semaphore(AT_ONCE)
+
+    async def come(machine: Machine) -> None:
+        with suppress(asyncio.CancelledError):
+            await machine.came.wait()
+        room.release()
+
+    async with asyncio.timeout(COMING_LIMIT):
+        coming = []
+        for machine in machines:
+            await room.acquire()
+            await machine.connect(url)
+            running.append(asyncio.create_task(machine.run()))
+            coming.append(asyncio.create_task(come(machine)))
+        await asyncio.gather(*coming)
+    return running
 
 
 def _quantiles(times: list[float]) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """The API's HTTP: paths, headers, refusals, and answers that a client may know already."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -9,6 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from locksmith.errors import StoreError
 from locksmith.server.api_answers import NotFoundError
@@ -26,6 +28,8 @@ HEADERS: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",
 }
 """What each answer has: it is private, and data that no browser may take for a page."""
+PIECE: Final = 128 * 1024
+"""Bytes of a large answer that are sent at once."""
 LONGEST_PATH: Final = 4096
 """Bytes of a path."""
 
@@ -85,7 +89,21 @@ def refusal(status: int, kind: str, sentence: str) -> Response:
     return reply(dump({"kind": kind, "value": cut(printable(sentence), 1000)}).encode(), status, more)
 
 
+class Large(Response):
+    """Sends its body in pieces: for a client that does not read, a piece is kept, and not all of it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        del scope, receive
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        for start in range(0, len(self.body), PIECE):
+            piece, more = bytes(self.body[start : start + PIECE]), start + PIECE < len(self.body)
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+            await asyncio.sleep(0)  # others have their turn
+
+
 def reply(body: bytes, status: int, headers: Mapping[str, str]) -> Response:
     """Give an answer with the headers that each has."""
     every = {**HEADERS, "Date": formatdate(usegmt=True), **headers}
-    return Response(body, status, every, media_type=None if status == 304 else "application/json")  # noqa: PLR2004
+    kind = Response if len(body) <= PIECE else Large
+    return kind(body, status, every, media_type=None if status == 304 else "application/json")  # noqa: PLR2004

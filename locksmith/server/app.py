@@ -43,6 +43,9 @@ _ABSOLUTE = re.compile("https?://[^/]*", re.IGNORECASE)
 """Begins a target in absolute form, as clients send it to proxies."""
 
 Rule = Callable[[str, str], Awaitable[Refusal | None]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+Shortcut = Callable[[Scope], Endpoint | None]
+"""Finds what answers a request, and notes its path's parameters in the scope; None: the routes do."""
 Counted = Callable[[str, str], None]
 """Told of each call of FleetLock that was answered: its name, and the kind of its answer (`granted`: none)."""
 
@@ -52,6 +55,7 @@ def make_app(
     groups: Mapping[str, ServedGroup],
     others: Sequence[BaseRoute] = (),
     counted: Counted | None = None,
+    shortcut: Shortcut = lambda _scope: None,
 ) -> ASGIApp:
     """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix.
 
@@ -72,7 +76,12 @@ def make_app(
 
     async def without_traceback(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await app({**scope, "path": _ABSOLUTE.sub("", scope["path"])}, receive, send)
+            scope["path"] = _ABSOLUTE.sub("", scope["path"])
+            if (endpoint := shortcut(scope)) is None:
+                await app(scope, receive, send)
+            else:
+                response = await endpoint(Request(scope, receive))
+                await response(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - uvicorn would log it with a traceback
             log.debug("a request ended: %s: %s", type(error).__name__, error)
 

@@ -51,8 +51,29 @@ class Guest(Visit):
     protocol: "Connection | None" = field(default=None, repr=False)
     parks: "Callable[[Guest, bool], None]" = field(default=lambda _guest, _parked: None, repr=False)
 
+    last: bool = False
+    """Whether the answer that is under way is its last."""
+    gone: bool = False
+    """Whether the connection has ended."""
+    _leaves: Callable[[], object] | None = field(default=None, repr=False)
+
+    def when_gone(self, do: Callable[[], object] | None) -> None:
+        """Have something done at the end of the connection, or at once if it has ended; None: no more."""
+        self._leaves = do
+        if do is not None and self.gone:
+            do()
+
+    def leave(self) -> None:
+        """Note that the connection has ended."""
+        self.gone = True
+        if self._leaves is not None:
+            self._leaves()
+
     def park(self, *, parked: bool) -> None:
-        """Have it wait for an answer that takes long by its nature, without the place of another; or no longer."""
+        """Have it wait without the place of another, or no longer; each request that begins needs a place.
+
+        It waits for an answer that takes long by its nature, or as a machine for its next request.
+        """
         self.parks(self, parked)
 
     def end(self) -> None:
@@ -85,6 +106,7 @@ class Connection(H11Protocol):
         """End."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        self.guest.leave()
         self._lost(self.guest)
 
     def data_received(self, data: bytes) -> None:
@@ -121,6 +143,7 @@ class Connection(H11Protocol):
 
     def finish(self) -> None:
         """End after the answer that is under way; at once if there is none."""
+        self.guest.last = True
         with suppress(h11.LocalProtocolError):
             self.shutdown()
         if self.cycle is not None and not self.cycle.response_started:
@@ -129,6 +152,7 @@ class Connection(H11Protocol):
 
     def _begun_after(self, before: object) -> None:
         if self.cycle is not before:
+            self.guest.park(parked=False)
             self.guest.hear()
             self._within(CALL_LIMIT)
             if self.loop.time() - self.guest.since > LONGEST or {name for name, _ in self.headers} >= _TWO_LENGTHS:

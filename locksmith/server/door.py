@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 INSIDE: Final = 512
 LOBBY: Final = 16_384
 PARKED: Final = 16_384
-"""Machines that wait for a slot: their calls last a minute, so they keep no other from coming inside."""
+"""Machines that wait for a slot, or have just been answered: they keep no other from coming inside."""
 SPARE: Final = 256
 """File descriptors for all else: etcd, hooks, the log."""
 THINNED: Final = 16
@@ -253,7 +253,17 @@ class Door:
             idle = self._without_request()
             if idle and dispensable(idle).since + GRACE <= loop.time():
                 return
+            if not idle:
+                self._shorten()
             await asyncio.sleep(ROOM_PAUSE)
+
+    def _shorten(self) -> None:
+        """Have a client of several connections end one with its next answer: it may have sent hundreds of requests."""
+        inside = [guest for guest in self._inside if guest not in self._parked]
+        crowd = Counter(guest.client for guest in inside)
+        going_on = [guest for guest in inside if not guest.last and crowd[guest.client] > 1]
+        if going_on and (protocol := dispensable(going_on).protocol) is not None:
+            protocol.finish()
 
     def _without_request(self) -> list[Guest]:
         return [guest for guest in self._inside if guest.stage is not Stage.ASKED]
@@ -289,10 +299,15 @@ class Door:
         return len(self._inside) - len(self._parked)
 
     def _park(self, guest: Guest, parked: bool) -> None:
-        if parked and guest in self._inside and len(self._parked) < PARKED:
+        self._parked.discard(guest)
+        if not parked or guest not in self._inside:
+            return
+        if len(self._parked) >= PARKED and (idle := [one for one in self._parked if one.stage is Stage.SILENT]):
+            ends = dispensable(idle)
+            self._forget(ends)
+            ends.end()
+        if len(self._parked) < PARKED:
             self._parked.add(guest)
-        else:
-            self._parked.discard(guest)
 
     def _forget(self, guest: Guest) -> None:
         self._inside.pop(guest, None)

@@ -20,6 +20,8 @@ from locksmith.store.protocol import Change, Store, Until, any_change
 
 LONGEST_READ: Final = 2 * TOGETHER
 """Seconds for a read that machines share, at most: then each reads by itself."""
+READY_LIMIT: Final = 3.0
+"""Seconds for which a reader waits for a mirror that is read for the first time."""
 
 
 class WatchingStore(ObservedStore):
@@ -78,6 +80,11 @@ class Hub:
         if group in self._rooms and self.mirrors.of(group).freshness.current:
             return self.mirrors.store(group)
         return self._store
+
+    async def ready(self, group: str) -> None:
+        """Wait a moment for the mirror of a group, after a start: else the store would be read twice."""
+        if group in self._rooms and not self.mirrors.of(group).freshness.current:
+            await self.mirrors.of(group).changed(self.mirrors.of(group).revision, READY_LIMIT)
 
     def start(self) -> None:
         """Begin to follow the store."""

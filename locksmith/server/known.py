@@ -28,7 +28,7 @@ from locksmith.util.tokens import same
 FRESH: Final = 5.0
 """Seconds for which a revoked credential may still count."""
 LONGEST: Final = 600.0
-"""Seconds after which a credential is read again in any case."""
+"""Seconds after which a credential is read again in any case: by itself, or where many are kept, with all others."""
 MOST: Final = 50_000
 """Credentials that are kept."""
 WRONG_AT_ONCE, WRONG_PER_SECOND = 20, 0.5
@@ -79,6 +79,8 @@ class KnownCredentials:
         no sender to guess another.
         """
         kept = await self.kept(key)
+        if kept is None:
+            kept = await self._again(key)
         if kept is not None and _has(kept, digest):
             return kept
         # Also if another is kept: a machine, or a person, may have a new token since.
@@ -99,8 +101,19 @@ class KnownCredentials:
         found = self._read.get(key)
         if found is None:
             return None
-        leased = found.kept.one is not None and found.kept.one.until is not None
-        return found.kept if now() - found.at < (FRESH if leased else LONGEST) else None
+        return found.kept if now() - found.at < (FRESH if _ends(found.kept) else LONGEST) else None
+
+    async def _again(self, key: str) -> Kept | None:
+        """Give a credential that was read long ago, as it was less long ago; None: it is to be read by itself.
+
+        Where many are kept, they are read again together: each by itself would cost the store a request.
+        """
+        found = self._read.get(key)
+        if found is None or _ends(found.kept) or len(self._read) <= READS_AT_ONCE:
+            return None
+        if now() - self._listed >= LONGEST / 2 or self._list_epoch != self._epoch:
+            await self._list()
+        return self._keep(self._all.get(key), self._epoch, self._listed) if self._list_epoch == self._epoch else None
 
     async def revoked_certificates(self, machine_id: str) -> Kept | None:
         """Give the revocation of a machine's client certificates, as of `FRESH` seconds ago or later; None: they count.
@@ -196,6 +209,11 @@ def _heed(task: "asyncio.Task[None]") -> None:
 
 def _has(kept: Kept, digest: str) -> bool:
     return kept.one is not None and same(kept.one.digest, digest)
+
+
+def _ends(kept: Kept) -> bool:
+    """Tell whether a credential ends by a lease."""
+    return kept.one is not None and kept.one.until is not None
 
 
 def now() -> float:

@@ -7,23 +7,25 @@ Each call is read within limits, its machine is identified by its credential, an
 import asyncio
 import json
 import logging
-from collections import OrderedDict
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Scope
 
 from locksmith.errors import ForbiddenError, LocksmithError, OlderJournalError, StoreError
 from locksmith.lock import machine_wire as wire
 from locksmith.server.answers import Answer, unauthorized
+from locksmith.server.app import Endpoint, Shortcut
+from locksmith.server.connection import Guest
 from locksmith.server.identity import Identity
+from locksmith.server.machine_limits import MachineLimits
 from locksmith.server.permissions import Action, forbidden
 from locksmith.server.ports import Identifies, MachineDesk
-from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.reply import Reply, date, read_body
 from locksmith.server.requests import TOO_SLOW, too_large
 from locksmith.server.turns import TooManyCallsError
@@ -36,20 +38,11 @@ log = logging.getLogger(__name__)
 
 LONGEST: Final = 2000
 """Characters of a sentence."""
-CALLS_AT_ONCE, CALLS_PER_SECOND = 200, 20
-"""Calls of one machine at one server. A daemon makes a few in a minute."""
-MOST_MACHINES: Final = 20_000
-"""Machines whose calls are counted: those that called last."""
 PATH: Final = "/machines/v1/{group}/{call}"
-
-
-TOO_MANY: Final = Answer(
-    429,
-    Refusal(RefusalKind.STORE, f"this machine makes more than {CALLS_PER_SECOND} calls a second: make fewer"),
-    {"Retry-After": "1"},
-    closes=True,
-)
-"""Nothing was begun. The kind is that of a call which could not be let in, so a daemon tries again."""
+SHARED: Final = frozenset({wire.READ, wire.KNOWS})
+"""Calls that wait for seconds for those of other machines: they take the place of no other caller."""
+_TARGET: Final = re.compile("(?:/.*)?/machines/v1/([^/]+)/([^/]+)")
+"""The same, below any prefix."""
 
 
 def make_routes(desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> list[Route]:
@@ -58,11 +51,28 @@ def make_routes(desk: MachineDesk, identifies: Identifies, groups: Collection[st
     return [Route(path, calls.answer, methods=["POST"]) for path in (PATH, f"/{{prefix:path}}{PATH}")]
 
 
+def make_shortcut(routes: Sequence[Route]) -> Shortcut:
+    """Have calls that these routes have anyway answered without a search, and without what Starlette keeps for each.
+
+    Thousands of machines wait at one moment, each in such a call.
+    """
+    endpoint: Endpoint = routes[0].endpoint
+
+    def find(scope: Scope) -> Endpoint | None:
+        found = _TARGET.fullmatch(scope["path"]) if scope["method"] == "POST" else None
+        if found is None or found[2] not in wire.CALLS:
+            return None
+        scope["path_params"] = {"group": found[1], "call": found[2]}
+        return endpoint
+
+    return find
+
+
 class _Calls:
     def __init__(self, desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> None:
         self._desk, self._identifies, self._groups = desk, identifies, groups
         self._told = RateLimit(5, 1 / 30)
-        self._counts: OrderedDict[str, RateLimit] = OrderedDict()
+        self._limits = MachineLimits()
 
     async def answer(self, request: Request) -> Response:
         """Answer a call. An error that was not foreseen is no answer of the rules either."""
@@ -79,34 +89,44 @@ class _Calls:
         who = await self._identifies.identify(request)
         if isinstance(who, Answer):
             return Reply(request, replace(who, closes=True))
-        if (answer := self._refusal(who, group, call)) is not None:
+        if (answer := self._refusal(who, group, call) or self._limits.begin(who.name)) is not None:
             self._tell(who, answer.refusal.sentence if answer.refusal else "")
             return Reply(request, replace(answer, closes=True))
-        if not self._count_of(who.name).allows(asyncio.get_running_loop().time()):
-            self._tell(who, TOO_MANY.refusal.sentence if TOO_MANY.refusal else "")
-            return Reply(request, TOO_MANY)
-        request.state.guest.stage = Stage.ASKED
+        try:
+            return await self._do(request, who, group, call)
+        finally:
+            # Its next call comes within a minute. Of thousands, many have just been answered, and would end each other.
+            request.state.guest.park(parked=True)
+            self._limits.end(who.name)
+
+    async def _do(self, request: Request, who: Identity, group: str, call: str) -> Response:
         fields = await _read_call(request)
         if isinstance(fields, Response):
             return fields
-        asked = asyncio.ensure_future(self._desk.call(group, who, call, fields))
-        if call == wire.WAIT:
-            request.state.guest.park(parked=True)
-            try:
-                await _until_either(asked, request)
-            finally:
-                request.state.guest.park(parked=False)
-        else:
-            # A call goes on without its machine: it asks again, and may be at another server by then.
-            await asyncio.wait({asked})
+        request.state.guest.stage = Stage.ASKED
         try:
-            status, said = answered(asked.result())
+            if call == wire.WAIT:
+                waiting = await self._desk.wait(group, who, fields)
+                del fields  # thousands of machines wait at one moment
+                said: Mapping[str, Any] = {"changed": await _parked(request.state.guest, waiting)}
+            else:
+                said = await self._done(request.state.guest, group, who, call, fields)
+            status, said = answered(said)
         except LocksmithError as error:
             status, said = failed(error)
             if isinstance(error, ForbiddenError):
                 self._tell(who, str(error))
         log.debug("%s of %s in %s: %d %s", call, who.name, group, status, said.get("answer") or said.get("value", ""))
         return _json(status, said)
+
+    async def _done(
+        self, guest: Guest, group: str, who: Identity, call: str, fields: dict[str, Any]
+    ) -> Mapping[str, Any]:
+        """Do a call. It goes on without its machine: that asks again, and may be at another server by then."""
+        asked = asyncio.ensure_future(self._desk.call(group, who, call, fields))
+        guest.park(parked=call in SHARED)
+        await asyncio.wait({asked})
+        return asked.result()
 
     def _refusal(self, who: Identity, group: str, call: str) -> Answer | None:
         """Refuse a call before its body is read; the desk asks again whether it is about this machine."""
@@ -117,13 +137,6 @@ class _Calls:
         if call not in wire.CALLS:
             return unauthorized("there is no such call: this server may be older than this daemon")
         return None
-
-    def _count_of(self, machine: str) -> RateLimit:
-        count = self._counts.setdefault(machine, RateLimit(CALLS_AT_ONCE, CALLS_PER_SECOND))
-        self._counts.move_to_end(machine)
-        if len(self._counts) > MOST_MACHINES:
-            self._counts.popitem(last=False)
-        return count
 
     def _tell(self, who: Identity, sentence: str) -> None:
         if self._told.allows(asyncio.get_running_loop().time()):
@@ -147,25 +160,19 @@ def failed(error: LocksmithError) -> tuple[int, Mapping[str, Any]]:
     return status, wire.encode_error(error)
 
 
-async def _until_either(asked: "asyncio.Future[Mapping[str, Any]]", request: Request) -> None:
-    """Wait for an answer, or for the end of the connection: then no machine waits any more."""
-    gone = asyncio.ensure_future(_gone(request))
-    both: list[asyncio.Future[Any]] = [asked, gone]
+async def _parked(guest: Guest, waiting: "asyncio.Future[bool]") -> bool:
+    """Wait for an answer, or for the end of the connection: then no machine waits any more, and none reads it."""
+    guest.park(parked=True)
+    guest.when_gone(waiting.cancel)
     try:
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        return await waiting
+    except asyncio.CancelledError:
+        if not guest.gone:
+            raise
+        raise ClientDisconnect from None
     finally:
-        gone.cancel()
-        if not asked.done():
-            asked.cancel()
-            with suppress(asyncio.CancelledError, LocksmithError):
-                await asked
-    if asked.cancelled():
-        raise ClientDisconnect
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        waiting.cancel()
+        guest.when_gone(None)
 
 
 async def _read_call(request: Request) -> dict[str, Any] | Response:

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
@@ -39,6 +39,7 @@ from locksmith.server import permissions
 from locksmith.server.hub import Hub
 from locksmith.server.identity import Identity
 from locksmith.server.machine_records import MachineRecords
+from locksmith.server.machine_waits import Waits, at_once
 from locksmith.server.permissions import Action
 from locksmith.server.turns import Turns
 from locksmith.store.connect import open_store
@@ -103,8 +104,7 @@ class MachineDesk:
         self._records = MachineRecords(clock)
         self._turns, self._unchanged = Turns(), Unchanged()
         self._kept: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
-        self._waits: dict[tuple[str, str], asyncio.Future[bool]] = {}
-        self._draining = asyncio.Event()
+        self._waits = Waits()
         self._rules = GroupRules(
             halt_after=config.halt.after,
             spacing=config.reboot.spacing.total_seconds(),
@@ -115,22 +115,27 @@ class MachineDesk:
 
     async def call(self, group: str, who: Identity, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
         """Give the answer to a call. `BadJsonError`: it cannot be read. `ForbiddenError`: it is for another machine."""
-        if group not in self._groups:
-            raise StoreRefusedError(f"the group {group!r} is not served here")
-        asked = wire.decode_call(call, fields)
+        if call == wire.WAIT:
+            return {"changed": await (await self.wait(group, who, fields))}
+        asked = self._decode(group, call, fields)
         if asked.claim is None:
             async with _limited():
                 return await self._of_store(group, who, call, fields)
-        permissions.require(who, Action.ACT, group, asked.claim.holder)
-        machine = who.name
-        claim = replace(asked.claim, since=min(asked.claim.since, self._clock()))
-        if call == wire.WAIT:
-            return {"changed": await self._wait(group, claim, read(fields, "seconds", float))}
+        claim, machine = self._own(group, who, asked.claim), who.name
         async with _limited(), self._turns.turn((group, machine)):
-            await self._stop_waiting(group, machine)
+            await self._waits.stop((group, machine))
             if call == wire.REQUEST and (told := self._from_room(group, claim, asked.known)) is not None:
                 return told
             return await self._of_claim(group, claim, call, asked)
+
+    def _decode(self, group: str, call: str, fields: dict[str, Any]) -> wire.Call:
+        if group not in self._groups:
+            raise StoreRefusedError(f"the group {group!r} is not served here")
+        return wire.decode_call(call, fields)
+
+    def _own(self, group: str, who: Identity, claim: Claim) -> Claim:
+        permissions.require(who, Action.ACT, group, claim.holder)
+        return replace(claim, since=min(claim.since, self._clock()))
 
     @property
     def store(self) -> Store:
@@ -143,7 +148,7 @@ class MachineDesk:
 
     def drain(self) -> None:
         """Answer all who wait."""
-        self._draining.set()
+        self._waits.drain()
 
     async def close(self) -> None:
         """Let go of the store; the places of those who wait stay."""
@@ -255,43 +260,30 @@ class MachineDesk:
         waiting.mark, waiting.store.seen = mark, known.revision if call == wire.REQUEST else now
         return now, None
 
-    async def _wait(self, group: str, claim: Claim, limit: float) -> bool:
-        """Wait for what the last answer to this claim was about. If that is not known here, it is worth asking."""
-        key = (group, claim.holder)
+    async def wait(self, group: str, who: Identity, fields: dict[str, Any]) -> "asyncio.Future[bool]":
+        """Begin to wait for what the last answer to a claim was about. If that is not known here, it is worth asking.
+
+        The future tells whether it is. It may be cancelled: the machine is gone.
+        """
+        asked = self._decode(group, wire.WAIT, fields)
+        if asked.claim is None:
+            raise BadJsonError("the field 'claim' is missing")
+        claim, least = self._own(group, who, asked.claim), min(WAIT_LIMIT, max(0.0, read(fields, "seconds", float)))
+        key = (group, who.name)
         async with _limited(), self._turns.turn(key):
-            await self._stop_waiting(*key)
-            least = min(WAIT_LIMIT, max(0.0, limit))
+            await self._waits.stop(key)
             if least > SHORT:
                 least *= 1 - SHORTER * self._rng.random()
             waiting, room = self._kept.get(key), self._hub.room(group) if self._hub is not None else None
             place = room.place(claim) if room is not None else None
-            if self._draining.is_set():
-                return True
+            if self._waits.draining:
+                return at_once()
             if room is not None and place is not None:
                 self._drop_kept(key)  # from now on the server writes the place: its lock would know it as it was
-                changed = asyncio.ensure_future(room.wait(place, least))
-            elif waiting is None or waiting.claim.nonce != claim.nonce:
-                return True
-            else:
-                changed = asyncio.ensure_future(waiting.lock.changed(least))
-            self._waits[key] = changed
-        draining = asyncio.ensure_future(self._draining.wait())
-        try:
-            await asyncio.wait({changed, draining}, return_when=asyncio.FIRST_COMPLETED)
-            return changed.result() if changed.done() and not changed.cancelled() else True
-        finally:
-            changed.cancel()
-            draining.cancel()
-            if self._waits.get(key) is changed:
-                del self._waits[key]
-
-    async def _stop_waiting(self, group: str, machine: str) -> None:
-        """End a wait of the machine that is under way here: its next call has come."""
-        running = self._waits.pop((group, machine), None)
-        if running is not None:
-            running.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await asyncio.wait({running})
+                return self._waits.keep(key, room.wait(place, least))
+            if waiting is None or waiting.claim.nonce != claim.nonce:
+                return at_once()
+            return self._waits.watch(key, waiting.lock.changed(least))
 
     def _take_kept(self, group: str, claim: Claim) -> _Waiting | None:
         """Give the lock that waits for this claim. A claim that had its slot begins again: others may know more."""

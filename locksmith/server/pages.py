@@ -1,6 +1,6 @@
 """The page, the API and the metrics, put together from a configuration: what is for people with a token."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client.registry import Collector
@@ -13,6 +13,7 @@ from locksmith.host.paths import Paths
 from locksmith.lock.records.event import Event
 from locksmith.server.api import Api
 from locksmith.server.credentials import Credentials
+from locksmith.server.fair_turns import FairTurns
 from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.web.fleet import Fleet
 from locksmith.server.web.ports import People
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class Web:
     """The page of a server. `people` is who may see it; `reads` gives where a group is read (None: in the store).
 
-    `more` are further metrics.
+    `ready` waits for that. `more` are further metrics.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Web:
         *,
         people: People | None = None,
         reads: Callable[[str], Store] | None = None,
+        ready: Callable[[str], Awaitable[None]] | None = None,
         more: Sequence[Collector] = (),
     ) -> None:
         clock, halt_after = local_clock(), config.halt.after
@@ -46,14 +48,14 @@ class Web:
         def words(view: GroupView, events: Sequence[Event]) -> GroupPage:
             return GroupPage.prepared(view, events, clock(), halt_after)
 
-        self._fleet = Fleet(store, words, reads)
+        self._fleet = Fleet(store, words, reads, ready)
         served = frozenset(config.server.groups)
         people = people or Credentials(store)
         site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
         api = Api(self._fleet, people, served, halt_after)
         metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more=more)
         pages = page_routes(site, store, read_hostname(paths))
-        self.routes: Sequence[BaseRoute] = (*pages, *api.routes(), *metrics.routes())
+        self.routes: Sequence[BaseRoute] = FairTurns().routes((*pages, *api.routes(), *metrics.routes()))
         self.counted, self.counting = metrics.counted, metrics.counting
 
     async def stop(self) -> None:

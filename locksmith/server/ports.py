@@ -1,13 +1,16 @@
 """What the HTTP side of the server asks: the rules of FleetLock, apart from its wire, and who calls."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from starlette.requests import Request
 
 from locksmith.server.answers import Answer
 from locksmith.server.identity import Identity
 from locksmith.server.refusal import Refusal
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class FleetLock(Protocol):
@@ -46,6 +49,13 @@ class MachineDesk(Protocol):
         An answer with a `kind` is an error of the store, with the position at which the store was found.
         `BadJsonError`: the call cannot be read. `ForbiddenError`: it is about another machine. Other errors are those
         of the lock and of the store.
+        """
+        ...
+
+    async def wait(self, group: str, who: Identity, fields: dict[str, Any]) -> "asyncio.Future[bool]":
+        """Begin the call `wait`: the future tells whether its machine is to ask again. Errors are those of `call`.
+
+        It may be cancelled: no machine waits any more.
         """
         ...
 

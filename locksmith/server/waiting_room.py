@@ -10,7 +10,7 @@ gone. A place without a lease belongs to no machine, and does not count.
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from locksmith.errors import CorruptValueError
@@ -36,7 +36,7 @@ class WaitingRoom:
         self._lock_key = keys.semaphore_key(group)
         self._semaphore = Semaphore()
         self._front: frozenset[str] = frozenset()
-        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
+        self._waiting: dict[str, list[asyncio.Future[bool]]] = {}
         mirror.on_change(self._changed)
 
     def answer(self, claim: Claim, revision: int) -> Denied | None:
@@ -80,22 +80,25 @@ class WaitingRoom:
         place = replica.get(places.numbered_key(self._group, name, number)).entry
         return None if place is None or not place.lease or place.key in self._front else place
 
-    async def wait(self, place: Entry, limit: float) -> bool:
-        """Wait until it is worth asking for the claim of a place that waits here; False after `limit` seconds."""
+    def wait(self, place: Entry, limit: float) -> "asyncio.Future[bool]":
+        """Wait until it is worth asking for the claim of a place that waits here; False after `limit` seconds.
+
+        A future, and no task: thousands wait at one moment.
+        """
         self._called(place)
-        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(place.key, {})[waiting] = None
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(limit):
-                    await waiting
-                    return True
-            return False
-        finally:
-            others = self._waiting[place.key]
-            del others[waiting]
-            if not others:
-                del self._waiting[place.key]
+        loop = asyncio.get_running_loop()
+        waiting: asyncio.Future[bool] = loop.create_future()
+        self._waiting.setdefault(place.key, []).append(waiting)
+        ends = loop.call_later(limit, partial(tell, waiting, worth=False))
+        waiting.add_done_callback(partial(self._end, place.key, ends))
+        return waiting
+
+    def _end(self, place: str, ends: asyncio.TimerHandle, waiting: "asyncio.Future[bool]") -> None:
+        ends.cancel()
+        others = self._waiting[place]
+        others.remove(waiting)
+        if not others:
+            del self._waiting[place]
 
     def _position(self, place: Entry) -> QueuePosition:
         replica = self._mirror.replica
@@ -117,8 +120,7 @@ class WaitingRoom:
         replica = self._mirror.replica
         for key in (*self._front, *(key for key in moved if replica.get(key).entry is None)):
             for waiting in self._waiting.get(key, ()):
-                if not waiting.done():
-                    waiting.set_result(None)
+                tell(waiting, worth=True)
 
     def _nearest(self, wanted: int) -> list[str]:
         """Name the first places that belong to machines."""
@@ -136,3 +138,9 @@ class WaitingRoom:
             return semaphore.decode(entry.value, entry.key) if entry is not None else Semaphore()
         except CorruptValueError:  # the first two report it
             return Semaphore(0)
+
+
+def tell(waiting: "asyncio.Future[bool]", *, worth: bool) -> None:
+    """End a wait, unless it has ended, and tell whether it is worth asking."""
+    if not waiting.done():
+        waiting.set_result(worth)

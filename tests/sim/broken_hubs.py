@@ -2,13 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 from locksmith.lock import machine_wire as wire
 from locksmith.server.group_mirror import Freshness, GroupMirror
 from locksmith.server.hub import Hub
 from locksmith.server.shared_places import SharedPlaces
-from locksmith.server.waiting_room import WaitingRoom
+from locksmith.server.waiting_room import WaitingRoom, tell
 from tests.sim.broken_parts import Broken
 from tests.sim.plan import Calendars, Clients, Faults, Plan
 from tests.sim.sim_desk import SimMachineDesk
@@ -122,10 +123,12 @@ class Quiet(Hub):
 
 
 class _Sleeping(WaitingRoom):
-    async def wait(self, place, limit):
+    def wait(self, place, limit):
         self._called(place)
-        await asyncio.sleep(limit)
-        return False
+        loop = asyncio.get_running_loop()
+        told = loop.create_future()
+        loop.call_later(limit, partial(tell, told, worth=False))
+        return told
 
 
 class Clinging(Hub):

@@ -76,9 +76,8 @@ class Disobedient(SimMachineDesk):
 class Sleepy(SimMachineDesk):
     """Lets a machine wait for as long as it wants, whatever happens."""
 
-    async def _wait(self, group, claim, limit):  # noqa: ARG002 - as it is there
-        await asyncio.sleep(limit)
-        return True
+    async def wait(self, group, machine, fields):  # noqa: ARG002 - as it is there
+        return asyncio.ensure_future(asyncio.sleep(fields["seconds"], result=True))
 
 
 class Optimistic(Server):

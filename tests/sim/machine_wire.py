@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.requests import Request as HttpRequest
@@ -18,6 +17,7 @@ from locksmith.host.http_server import HttpAnswer
 from locksmith.host.server_client import ServerClient, _Server
 from locksmith.host.server_store import ServerStore
 from locksmith.lock import machine_wire as wire
+from locksmith.server.connection import Guest
 from locksmith.server.identity import Identity, Role
 from locksmith.server.machine_calls import _Calls
 from locksmith.server.ports import Identifies, MachineDesk
@@ -77,11 +77,21 @@ class Routes:
             return {"type": "http.disconnect"}
 
         path = {"group": self._group, "call": behalf.call}
-        state = {"guest": SimpleNamespace(stage=None, park=_stands_by)}
+        guest = Guest(behalf.machine)
+        left = asyncio.ensure_future(_leave(guest, gone))
+        state = {"guest": guest}
         scope = {"type": "http", "method": "POST", "headers": [], "path_params": path, "state": state}
         calls = _Calls(self.desk, cast("Identifies", _Believes(behalf.machine)), {self._group})
-        answer = await calls.answer(HttpRequest(scope, cast("Any", receive)))
+        try:
+            answer = await calls.answer(HttpRequest(scope, cast("Any", receive)))
+        finally:
+            left.cancel()
         return HttpAnswer(answer.status_code, dict(answer.headers), bytes(answer.body), whole=True)
+
+
+async def _leave(guest: Guest, gone: asyncio.Event) -> None:
+    await gone.wait()
+    guest.leave()
 
 
 @dataclass

@@ -7,7 +7,7 @@ lost at any moment.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
@@ -75,13 +75,20 @@ class _Followed:
 class Fleet:
     """All groups of a store. No call raises but for a cancellation, except `names`.
 
-    `words` puts a view into words, and may take a moment. `reads` gives where a group is read (None: in the store).
+    `words` puts a view into words, and may take a moment. `reads` gives where a group is read (None: in the store),
+    and `ready` waits until that can be read.
     """
 
-    def __init__(self, store: Store, words: Words, reads: Callable[[str], Store] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        words: Words,
+        reads: Callable[[str], Store] | None = None,
+        ready: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
         self._words = words
         self._store = store
-        self._reads = reads or (lambda _group: store)
+        self._reads, self._ready = reads or (lambda _group: store), ready
         self._groups: dict[str, _Followed] = {}
         self._news = asyncio.Condition()
         self._names: tuple[float, list[str]] = (float("-inf"), [])
@@ -164,6 +171,8 @@ class Fleet:
     async def _keep(self, group: str, followed: _Followed) -> None:
         """Read at each change, while a viewer asks."""
         loop = asyncio.get_running_loop()
+        if self._ready is not None:
+            await self._ready(group)
         while loop.time() - followed.asked < UNUSED:
             took = await self._read(group, followed, self._reads(group))
             followed.first.set()

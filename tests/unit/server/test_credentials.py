@@ -247,6 +247,28 @@ def test_after_a_start_thousands_of_callers_are_found_in_one_list():
     run(story)
 
 
+def test_thousands_of_callers_are_read_again_after_ten_minutes_in_a_few_lists():
+    async def story(_loop):
+        site = Site()
+        found = [await site.machine(f"{number:032x}") for number in range(1000)]
+        await asyncio.gather(*map(site.asks, found))
+        await asyncio.sleep(LONGEST / 2)
+        gone = (await site.store.get(keys.machines_prefix() + found[500].public)).entry
+        assert gone
+        await site.store.delete(gone.key, gone.version)
+        await asyncio.sleep(LONGEST / 2)
+        site.network.calls.clear()
+        for number, token in enumerate(found):
+            who = await site.asks(token)
+            assert isinstance(who, Identity) if number != 500 else refused(who, 401, "no such token")
+            await asyncio.sleep(LONGEST / len(found))
+        reads = [key for name, key in site.network.calls if name == "get" and key != keys.credential_changes_key()]
+        assert reads == [gone.key]
+        assert len(site.network.calls) < LONGEST / FRESH + 50
+
+    run(story)
+
+
 def test_wrong_tokens_lock_no_other_caller_of_their_origin_out():
     async def story(_loop):
         site = Site()

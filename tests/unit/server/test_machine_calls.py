@@ -9,7 +9,8 @@ from starlette.requests import Request
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import machine_wire as wire
 from locksmith.server.identity import Identity, Role
-from locksmith.server.machine_calls import CALLS_AT_ONCE, CALLS_PER_SECOND, make_routes
+from locksmith.server.machine_calls import make_routes
+from locksmith.server.machine_limits import CALLS_AT_ONCE, CALLS_PER_SECOND
 from locksmith.store.protocol import Position
 from tests.builders.machine_desks import G, play
 

@@ -1,0 +1,153 @@
+"""What one machine sends keeps no other caller out, and who is gone waits no more."""
+
+import asyncio
+import contextlib
+import json
+
+from locksmith.lock import machine_wire as wire
+from locksmith.server.app import make_app
+from locksmith.server.door import Door
+from locksmith.server.identity import Identity, Role
+from locksmith.server.machine_calls import make_routes, make_shortcut
+from locksmith.server.machine_limits import MOST_OF_ONE
+from locksmith.server.service import http_config
+from locksmith.util.visits import listen
+from tests.builders.few_slots import FewSlots
+
+SLOW = 40
+INSIDE = 8
+
+
+class Desk:
+    """A desk that answers each call at once, and lets each wait wait."""
+
+    def __init__(self):
+        self.waits = []
+
+    async def call(self, _group, machine, call, _fields):
+        return {"answer": call, "machine": machine}
+
+    async def wait(self, _group, _machine, _fields):
+        self.waits.append(asyncio.get_running_loop().create_future())
+        return self.waits[-1]
+
+    def drain(self):
+        """There is nothing to answer."""
+
+    async def close(self):
+        """There is no store."""
+
+
+class ByName:
+    """Takes each caller for the machine that it names."""
+
+    async def identify(self, request):
+        return Identity(Role.MACHINE, request.headers["authorization"], frozenset({"web"}))
+
+
+class Site:
+    """A server on a loopback port."""
+
+    def __init__(self, inside):
+        self.desk = Desk()
+        routes = make_routes(self.desk, ByName(), {"web"})
+        app = make_app(FewSlots(), {}, routes, shortcut=make_shortcut(routes))
+        self.listener = listen("127.0.0.1", 0)
+        self.door = Door(self.listener, http_config(app), inside=inside)
+        self.open = []
+
+    async def ask(self, machine, call, body=b"{}", *, length=None):
+        """Send a call; its body may be shorter than it says."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.listener.getsockname()[1])
+        head = f"POST /proxied/machines/v1/web/{call} HTTP/1.1\r\nHost: x\r\nAuthorization: {machine}\r\n"
+        writer.write(f"{head}Content-Length: {length or len(body)}\r\n\r\n".encode() + body)
+        self.open.append(writer)
+        return reader, writer
+
+    async def until(self, holds):
+        while not holds():  # noqa: ASYNC110 - the server's own count
+            await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def site_of(inside=512):
+    async with asyncio.timeout(60):
+        site = Site(inside)
+        site.door.open()
+        yield site
+        await site.door.close(0.1)
+        for writer in site.open:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in site.open), return_exceptions=True)
+
+
+async def answer(reader):
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
+    return int(head.split(" ", 2)[1]), json.loads(await reader.readexactly(length)), head
+
+
+async def test_a_machine_has_sixteen_calls_at_once_and_each_more_is_refused():
+    async with site_of() as site:
+        readers = [(await site.ask("loud", wire.HELLO, length=1000))[0] for _ in range(SLOW)]
+        said = [asyncio.ensure_future(answer(reader)) for reader in readers]
+        await site.until(lambda: sum(one.done() for one in said) >= SLOW - MOST_OF_ONE)
+        for one in said:
+            if one.done():
+                status, fields, head = one.result()
+                assert (status, fields["kind"]) == (503, wire.UNKNOWN_CALLER)
+                assert "more than 16 calls of this machine" in fields["value"]
+                assert "connection: close" in head
+        assert (await answer((await site.ask("quiet", wire.HELLO))[0]))[:2] == (
+            200,
+            {"answer": wire.HELLO, "machine": "quiet"},
+        )
+        for one in said:
+            one.cancel()
+        await asyncio.gather(*said, return_exceptions=True)
+
+
+async def test_bodies_that_do_not_come_keep_no_place_inside():
+    """They end for another, after a moment: with the time for a body each caller would wait ten seconds."""
+    async with site_of(INSIDE) as site:
+        for _ in range(INSIDE):
+            await site.ask("loud", wire.HELLO, length=1000)
+        await site.until(lambda: site.door._places_taken >= INSIDE)
+        began = asyncio.get_running_loop().time()
+        assert (await answer((await site.ask("quiet", wire.HELLO))[0]))[0] == 200
+        assert asyncio.get_running_loop().time() - began < 9
+
+
+async def test_machines_that_are_silent_between_two_calls_take_no_place(monkeypatch):
+    monkeypatch.setattr("locksmith.server.door.PARKED", 3 * INSIDE)
+    async with site_of(INSIDE) as site:
+        for number in range(3 * INSIDE):
+            assert (await answer((await site.ask(f"n{number}", wire.HELLO))[0]))[0] == 200
+        await site.until(lambda: site.door._places_taken == 0)
+        assert site.door.connections == 3 * INSIDE
+        # The oldest of too many ends.
+        reader, _ = await site.ask("other", wire.HELLO)
+        assert (await answer(reader))[0] == 200
+        await site.until(lambda: site.door.connections == 3 * INSIDE)
+        assert len(site.door._parked) == 3 * INSIDE
+
+
+async def test_a_machine_that_is_gone_waits_no_more():
+    async with site_of() as site:
+        _, writer = await site.ask("n1", wire.WAIT)
+        await site.until(lambda: site.desk.waits)
+        writer.close()
+        [waiting] = site.desk.waits
+        await site.until(waiting.cancelled)
+        await site.until(lambda: not site.door.connections)
+
+
+async def test_machines_that_wait_take_no_place_inside_and_are_told():
+    async with site_of(INSIDE) as site:
+        readers = [(await site.ask(f"n{number}", wire.WAIT))[0] for number in range(5 * INSIDE)]
+        await site.until(lambda: len(site.desk.waits) == len(readers))
+        assert (await answer((await site.ask("other", wire.HELLO))[0]))[0] == 200
+        for number, waiting in enumerate(site.desk.waits):
+            waiting.set_result(bool(number % 2))
+        said = [(await answer(reader))[1]["changed"] for reader in readers]
+        assert sorted(said) == sorted(bool(number % 2) for number in range(len(said)))
