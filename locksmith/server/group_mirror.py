@@ -232,7 +232,7 @@ class Mirror:
         self._listed, self._latest = True, listing.revision
         changed = self.replica.replace(Listing(kept, listing.revision, len(kept)))
         self._histories += went_back
-        self._tell({*changed, *self._waiting} if went_back else changed)
+        self._tell(dict.fromkeys((*changed, *self._waiting)) if went_back else changed)
 
     def _apply(self, batch: Batch) -> None:
         kept = [change for change in batch.changes if not self._drops(change.key)]

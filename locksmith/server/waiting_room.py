@@ -35,7 +35,7 @@ class WaitingRoom:
         self._prefix = keys.waiters_prefix(group)
         self._lock_key = keys.semaphore_key(group)
         self._semaphore = Semaphore()
-        self._front: frozenset[str] = frozenset()
+        self._front: dict[str, None] = {}
         self._waiting: dict[str, list[asyncio.Future[bool]]] = {}
         mirror.on_change(self._changed)
 
@@ -116,7 +116,7 @@ class WaitingRoom:
             self._semaphore = self._read_semaphore()
         elif changed and not moved:
             return
-        self._front = frozenset(self._nearest(max(FRONT, self._semaphore.available)))
+        self._front = dict.fromkeys(self._nearest(max(FRONT, self._semaphore.available)))
         replica = self._mirror.replica
         for key in (*self._front, *(key for key in moved if replica.get(key).entry is None)):
             for waiting in self._waiting.get(key, ()):
