@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from types import SimpleNamespace
 
 from starlette.requests import Request
 
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import machine_wire as wire
+from locksmith.server.connection import Guest
 from locksmith.server.identity import Identity, Role
 from locksmith.server.machine_calls import make_routes
 from locksmith.server.machine_limits import CALLS_AT_ONCE, CALLS_PER_SECOND
@@ -34,7 +34,7 @@ def hello(route, machine: str):
         "headers": [(b"authorization", machine.encode())],
         "path": f"/machines/v1/{G}/{wire.HELLO}",
         "path_params": {"group": G, "call": wire.HELLO},
-        "state": {"guest": SimpleNamespace(stage=None)},
+        "state": {"guest": Guest(machine)},
     }
     return route.endpoint(Request(scope, receive))
 

@@ -24,10 +24,10 @@ class Desk:
     def __init__(self):
         self.waits = []
 
-    async def call(self, _group, machine, call, _fields):
-        return {"answer": call, "machine": machine}
+    async def call(self, _group, who, call, _fields):
+        return {"answer": call, "machine": who.name}
 
-    async def wait(self, _group, _machine, _fields):
+    async def wait(self, _group, _who, _fields):
         self.waits.append(asyncio.get_running_loop().create_future())
         return self.waits[-1]
 
