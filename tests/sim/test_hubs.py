@@ -13,7 +13,7 @@ from tests.sim.broken_hubs import crowded, far_back
 from tests.sim.fleet import simulate
 from tests.sim.plan import plan
 
-SEEDS = max(4, int(os.environ.get("SIM_SEEDS", "100")) // 5)
+SEEDS = max(2, int(os.environ.get("SIM_SEEDS", "100")) // 7)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
