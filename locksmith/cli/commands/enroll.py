@@ -8,19 +8,19 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
+from locksmith.cli.commands.enroll_view import HEAD, fields, row, title, until
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
 from locksmith.cli.session import Session, invoking_user, pass_session
-from locksmith.cli.table import Row, table, width
+from locksmith.cli.table import table, width
 from locksmith.errors import LockError, UsageError
 from locksmith.fleet.phrases import group_name
 from locksmith.host.hostname import read_hostname
 from locksmith.lock.credentials import CredentialStore, Kept
-from locksmith.lock.records.credential import ENROLMENT, MACHINE, OPERATOR, VIEWER, Credential
+from locksmith.lock.records.credential import ENROLMENT, OPERATOR, VIEWER, Credential
 from locksmith.store.protocol import Store
-from locksmith.util.records import optional_moment
 from locksmith.util.tokens import Token
-from locksmith.util.words import clock, named, quoted
+from locksmith.util.words import named
 from locksmith.window.duration import parse_duration
 
 NOTICED: Final = "servers refuse it within 5 s"
@@ -28,7 +28,6 @@ LONGEST_SECRET: Final = timedelta(days=7)
 """For how long machines can enrol with one secret at most."""
 LONGEST_NAME: Final = 100
 """Characters of a person's name."""
-HEAD = ("WHAT", "NAME", "GROUPS", "SINCE", "BY", "UNTIL")
 
 
 @click.group(cls=GoGroup, invoke_without_command=True)
@@ -63,7 +62,7 @@ def open_(session: Session, *, group: str | None, lasts: str, most: int | None) 
     token = session.with_store(lambda store: CredentialStore(store).open_enrolment(new, length.total_seconds()))
     say_own(token.text)
     note(
-        f"Machines of {group_name(group)} can enrol with this secret until {_until(new)}. Store it in a file on each, "
+        f"Machines of {group_name(group)} can enrol with this secret until {until(new)}. Store it in a file on each, "
         "and run enroll machine --secret-file FILE there as root"
     )
 
@@ -122,9 +121,9 @@ def list_(session: Session, *, as_json: bool) -> None:
             note(f"Warning: {kept.bad}")
     known = [(kept, kept.one) for kept in found if kept.one is not None]
     if as_json:
-        print_json({"credentials": [_fields(kept, one) for kept, one in known]})
+        print_json({"credentials": [fields(kept, one) for kept, one in known]})
     elif known:
-        say_all(table(HEAD, [_row(kept, one) for kept, one in known], width()))
+        say_all(table(HEAD, [row(kept, one) for kept, one in known], width()))
     elif not found:
         note("there is no credential: `locksmithctl enroll` shows how one is made")
 
@@ -144,7 +143,7 @@ def revoke(session: Session, *, name: str, group: str | None) -> None:
         return kept, await CredentialStore(store).revoke(kept, invoking_user())
 
     kept, done = session.with_store(work)
-    say(f"{_title(kept)} is revoked: {NOTICED}" if done else f"nothing to revoke: {_title(kept)} was revoked before")
+    say(f"{title(kept)} is revoked: {NOTICED}" if done else f"nothing to revoke: {title(kept)} was revoked before")
 
 
 @enroll.command("forget", cls=GoCommand)
@@ -160,7 +159,7 @@ def forget(session: Session, *, name: str, group: str | None) -> None:
         return kept
 
     kept = session.with_store(work)
-    say(f"{_title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
+    say(f"{title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
 
 
 def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts: str | None) -> None:
@@ -174,7 +173,7 @@ def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts
         return await CredentialStore(store).add_person(new, ttl)
 
     say_own(session.with_store(work).text)
-    ends = f", until {_until(new)}" if new.until else ""
+    ends = f", until {until(new)}" if new.until else ""
     note(f"{name} is enrolled as {role}{ends}. This is the only time that the token is shown: give it to {name} alone")
 
 
@@ -211,64 +210,12 @@ def _length(text: str, flag: str, longest: timedelta = timedelta(days=3660)) -> 
     return length
 
 
-def _until(one: Credential) -> str:
-    return _clock(one.until) if one.until else ""
-
-
-def _clock(when: datetime) -> str:
-    return clock(when, datetime.now(UTC).astimezone())
-
-
 async def _one(store: Store, name: str, group: str | None) -> Kept:
     """Find what a person names; `LockError`: there is none, or more than one."""
     found = await CredentialStore(store).named(name, group)
     if not found:
         raise LockError(f"there is no credential of {name!r}: see `locksmithctl enroll list`; nothing was done")
     if len(found) > 1:
-        said = named([_title(kept) for kept in found])
+        said = named([title(kept) for kept in found])
         raise LockError(f"{name!r} means {said}: name the group with --in, or the machine-id; nothing was done")
     return found[0]
-
-
-def _title(kept: Kept) -> str:
-    one = kept.one
-    if one is None:
-        return f"the credential {kept.entry.key}"
-    if one.role != MACHINE:
-        return f"the {one.role} {one.holder}"
-    name = f"{one.hostname} ({one.holder})" if one.hostname else one.holder
-    return f"{name} of {group_name(one.groups[0])}"
-
-
-def _state(kept: Kept, one: Credential) -> str:
-    if one.revoked:
-        return "revoked"
-    if kept.ended:
-        return "ended: etcd was copied"
-    return _until(one)
-
-
-def _row(kept: Kept, one: Credential) -> Row:
-    groups = ", ".join(quoted(group) if group else "(default)" for group in one.groups) or "all"
-    by = f"{one.who}@{one.host}" if one.host else one.who
-    name = f"{one.hostname} {one.holder}".strip() if one.role == MACHINE else one.holder
-    what = f"{one.role} (up to {one.most})" if one.most is not None else one.role
-    since = _clock(one.since)
-    return Row((what, name, groups, since, by, _state(kept, one)), "red" if one.revoked else "")
-
-
-def _fields(kept: Kept, one: Credential) -> dict[str, object]:
-    return {
-        "role": one.role,
-        "holder": one.holder,
-        "hostname": one.hostname,
-        "groups": list(one.groups),
-        "since": optional_moment(one.since),
-        "who": one.who,
-        "host": one.host,
-        "until": optional_moment(one.until) or None,
-        "revoked": optional_moment(one.revoked) or None,
-        "revoked_by": one.revoked_by or None,
-        "most": one.most,
-        "counts": not (one.revoked or kept.ended),
-    }
