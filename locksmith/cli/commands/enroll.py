@@ -9,10 +9,11 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
+from locksmith.cli.commands.enroll_view import HEAD, certificates_of, fields, row, title, until
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
 from locksmith.cli.session import Session, author, invoking_user, pass_session
-from locksmith.cli.table import Row, table, width
+from locksmith.cli.table import table, width
 from locksmith.errors import LockError, UsageError
 from locksmith.fleet.phrases import group_name
 from locksmith.host.hostname import read_hostname
@@ -21,9 +22,8 @@ from locksmith.lock.history import History
 from locksmith.lock.records.credential import CERTIFICATE, ENROLMENT, MACHINE, OPERATOR, VIEWER, Credential
 from locksmith.lock.records.event import REVOKED
 from locksmith.store.protocol import Store
-from locksmith.util.records import optional_moment
 from locksmith.util.tokens import Token
-from locksmith.util.words import clock, named, quoted
+from locksmith.util.words import named
 from locksmith.window.duration import parse_duration
 
 NOTICED: Final = "servers refuse it within 5 s"
@@ -32,7 +32,6 @@ LONGEST_SECRET: Final = timedelta(days=7)
 LONGEST_NAME: Final = 100
 """Characters of a person's name."""
 _MACHINE_ID = re.compile("[0-9a-f]{32}")
-HEAD = ("WHAT", "NAME", "GROUPS", "SINCE", "BY", "UNTIL")
 
 
 @click.group(cls=GoGroup, invoke_without_command=True)
@@ -67,7 +66,7 @@ def open_(session: Session, *, group: str | None, lasts: str, most: int | None) 
     token = session.with_store(lambda store: CredentialStore(store).open_enrolment(new, length.total_seconds()))
     say_own(token.text)
     note(
-        f"Machines of {group_name(group)} can enrol with this secret until {_until(new)}. Store it in a file on each, "
+        f"Machines of {group_name(group)} can enrol with this secret until {until(new)}. Store it in a file on each, "
         "and run enroll machine --secret-file FILE there as root"
     )
 
@@ -126,9 +125,9 @@ def list_(session: Session, *, as_json: bool) -> None:
             note(f"Warning: {kept.bad}")
     known = [(kept, kept.one) for kept in found if kept.one is not None]
     if as_json:
-        print_json({"credentials": [_fields(kept, one) for kept, one in known]})
+        print_json({"credentials": [fields(kept, one) for kept, one in known]})
     elif known:
-        say_all(table(HEAD, [_row(kept, one) for kept, one in known], width()))
+        say_all(table(HEAD, [row(kept, one) for kept, one in known], width()))
     elif not found:
         note("there is no credential: `locksmithctl enroll` shows how one is made")
 
@@ -151,8 +150,8 @@ def revoke(session: Session, *, name: str, group: str | None) -> None:
         done = []
         if machine and group is None:
             host = read_hostname(session.paths)
-            done.append((_certificates(machine), await every.revoke_certificates(machine, who, host)))
-        done += [(_title(kept), await every.revoke(kept, who)) for kept in found if not _is_revocation(kept)]
+            done.append((certificates_of(machine), await every.revoke_certificates(machine, who, host)))
+        done += [(title(kept), await every.revoke(kept, who)) for kept in found if not _is_revocation(kept)]
         if any(is_new for _, is_new in done):
             await _note(store, machine, found, session.config.group)
         return done
@@ -191,10 +190,10 @@ def forget(session: Session, *, name: str, group: str | None, certificates: bool
 
     tokens, revocations = session.with_store(work)
     for kept in tokens:
-        say(f"{_title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
+        say(f"{title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
     for kept in revocations:
         machine = kept.one.holder if kept.one else name
-        note(f"{_title(kept)} stays revoked: `locksmithctl enroll forget {machine} --certificates` lets it count again")
+        note(f"{title(kept)} stays revoked: `locksmithctl enroll forget {machine} --certificates` lets it count again")
 
 
 def _let_certificates_count(session: Session, name: str) -> None:
@@ -207,7 +206,7 @@ def _let_certificates_count(session: Session, name: str) -> None:
                 return kept
         raise LockError(f"no client certificates of {name!r} are revoked; nothing was done")
 
-    say(f"{_title(session.with_store(work))} counts again, within 5 s")
+    say(f"{title(session.with_store(work))} counts again, within 5 s")
 
 
 def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts: str | None) -> None:
@@ -221,7 +220,7 @@ def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts
         return await CredentialStore(store).add_person(new, ttl)
 
     say_own(session.with_store(work).text)
-    ends = f", until {_until(new)}" if new.until else ""
+    ends = f", until {until(new)}" if new.until else ""
     note(f"{name} is enrolled as {role}{ends}. This is the only time that the token is shown: give it to {name} alone")
 
 
@@ -258,14 +257,6 @@ def _length(text: str, flag: str, longest: timedelta = timedelta(days=3660)) -> 
     return length
 
 
-def _until(one: Credential) -> str:
-    return _clock(one.until) if one.until else ""
-
-
-def _clock(when: datetime) -> str:
-    return clock(when, datetime.now(UTC).astimezone())
-
-
 async def _of_one(store: Store, name: str, group: str | None) -> list[Kept]:
     """Find what a machine, or a person, has. `LockError`: none is known, or the name means several machines.
 
@@ -276,7 +267,7 @@ async def _of_one(store: Store, name: str, group: str | None) -> list[Kept]:
     if _MACHINE_ID.fullmatch(name):  # another machine may call itself so
         found = [kept for kept in found if kept.one and kept.one.holder == name]
     if len({kept.one.holder if kept.one else kept.entry.key for kept in found}) > 1:
-        said = named([_title(kept) for kept in found])
+        said = named([title(kept) for kept in found])
         raise LockError(f"{name!r} means {said}: give the machine-id; nothing was done")
     machine = _machine(name, found)
     if machine and group is None:
@@ -312,53 +303,3 @@ def _machine(name: str, found: Sequence[Kept]) -> str:
 
 def _is_revocation(kept: Kept) -> bool:
     return kept.one is not None and kept.one.role == CERTIFICATE
-
-
-def _certificates(machine: str) -> str:
-    return f"any client certificate of the machine {machine}"
-
-
-def _title(kept: Kept) -> str:
-    one = kept.one
-    if one is None:
-        return f"the credential {kept.entry.key}"
-    if one.role == CERTIFICATE:
-        return _certificates(one.holder)
-    if one.role != MACHINE:
-        return f"the {one.role} {one.holder}"
-    name = f"{one.hostname} ({one.holder})" if one.hostname else one.holder
-    return f"{name} of {group_name(one.groups[0])}"
-
-
-def _state(kept: Kept, one: Credential) -> str:
-    if one.revoked:
-        return "revoked"
-    if kept.ended:
-        return "ended: etcd was copied"
-    return _until(one)
-
-
-def _row(kept: Kept, one: Credential) -> Row:
-    groups = ", ".join(quoted(group) if group else "(default)" for group in one.groups) or "all"
-    by = f"{one.who}@{one.host}" if one.host else one.who
-    name = f"{one.hostname} {one.holder}".strip() if one.role == MACHINE else one.holder
-    what = f"{one.role} (up to {one.most})" if one.most is not None else one.role
-    since = _clock(one.since)
-    return Row((what, name, groups, since, by, _state(kept, one)), "red" if one.revoked else "")
-
-
-def _fields(kept: Kept, one: Credential) -> dict[str, object]:
-    return {
-        "role": one.role,
-        "holder": one.holder,
-        "hostname": one.hostname,
-        "groups": list(one.groups),
-        "since": optional_moment(one.since),
-        "who": one.who,
-        "host": one.host,
-        "until": optional_moment(one.until) or None,
-        "revoked": optional_moment(one.revoked) or None,
-        "revoked_by": one.revoked_by or None,
-        "most": one.most,
-        "counts": not (one.revoked or kept.ended),
-    }
