@@ -25,15 +25,18 @@ from locksmith.lock import client_cycle
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import lock_on
 from locksmith.lock.errors import OtherMachineError, OtherServerError, PlaceGoneError
+from locksmith.lock.queue_sight import KNOWN_TO_A_SERVER
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
+from locksmith.server.batches import Batches
 from locksmith.server.busy import BusySlots
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.hooks import ClientHooks, HookPrograms
 from locksmith.server.kinds import refusal, refused
 from locksmith.server.names import ClientNames
+from locksmith.server.own_news import OwnNews
 from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.turns import TooManyCallsError, Turns
 from locksmith.server.windows import GroupWindows
@@ -79,7 +82,8 @@ class Desk:
         self._clock = clock
         # A store that is given is the test's own: there is no other keyspace.
         self._guarded_by = None if store else config.store
-        self._store = store or open_store(config.store, observer=Expecting(str))
+        opened = store or open_store(config.store, observer=Expecting(str))
+        self._store: Store = OwnNews(Batches(opened, self._settings.groups))
         self._turns = Turns()
         self._unchanged = Unchanged()
         self._names = ClientNames(self._store)
@@ -217,6 +221,7 @@ class Desk:
             clock=self._clock,
             limit=RETRY_LIMIT,
             unchanged=self._unchanged,
+            known=KNOWN_TO_A_SERVER,
         )
 
 
