@@ -412,12 +412,19 @@ async def _never_die(_where: str) -> None:
     """Be a process of no machine."""
 
 
+def _unless_unheard(loop: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
+    """Log what asyncio would, apart from errors that nobody heard: their server, or their daemon, has died."""
+    if "never retrieved" not in found["message"]:
+        loop.default_exception_handler(found)
+
+
 def simulate(plan: Plan, parts: Parts = Parts(), left_out: Sequence[str] = ()) -> Story:  # noqa: B008 - immutable
     """Run a plan to its end; `BrokenRuleError` tells the story, and what was `left_out` of the seed's storm."""
     without = f"LOCKSMITH_SIM_WITHOUT={','.join(left_out)} " if left_out else ""
     story = Story(replay=f"LOCKSMITH_SIM_SEED={plan.seed} {without}.venv/bin/pytest tests/sim/test_fleet.py -k seed")
 
     async def main(loop: VirtualLoop) -> None:
+        loop.set_exception_handler(_unless_unheard)
         await Simulation(plan, parts, story).run(loop)
 
     run(main)
