@@ -274,7 +274,7 @@ class Door:
             protocol.finish()
 
     def _without_request(self) -> list[Guest]:
-        return [guest for guest in self._inside if guest.stage is not Stage.ASKED]
+        return [guest for guest in self._inside if guest.stage is not Stage.ASKED and guest not in self._parked]
 
     def _end_one(self) -> None:
         guest = dispensable(self._without_request())
