@@ -19,6 +19,7 @@ INTERNAL = {
     "locksmith.server.api_answers.NotFoundError": "api_http.py answers with HTTP status 404",
     "locksmith.server.api_endpoints.BadQueryError": "api_http.py answers with HTTP status 400",
     "locksmith.server.api_http.RefusedError": "its module answers with the HTTP status that it names",
+    "locksmith.server.fair_turns.CrowdedError": "its module answers with HTTP status 429",
     "locksmith.server.web.requests.BadFormError": "site.py and sign_in.py answer with HTTP status 400",
     "locksmith.server.web.site.RefusedError": "its module answers with the HTTP status that it names",
     "locksmith.store.exchange._StaleError": "its module makes another connection",
