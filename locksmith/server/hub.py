@@ -75,8 +75,8 @@ class Hub:
             return self.store_of(group)
         return Unhurried(self._store, self._shared, partial(room.wait, place, LONGEST_READ))
 
-    def page_reads(self, group: str) -> Store:
-        """Give where the page reads a group: in memory if that is current, else in the store itself."""
+    def recent(self, group: str) -> Store:
+        """Give where a group may be read that is a moment old: in memory if that is current, else the store itself."""
         if group in self._rooms and self.mirrors.of(group).freshness.current:
             return self.mirrors.store(group)
         return self._store

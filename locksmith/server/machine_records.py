@@ -33,7 +33,7 @@ CREATE, UPDATE, REPLACE, RENEW, REVOKE, SWAP, DELETE = (
 )
 _OWN = {keys.node_key: node.decode, keys.member_key: member.decode, keys.absent_key: member.decode}
 """The records that a machine writes of itself: of each, its key, and what reads it."""
-_OF_ENTRY = {UPDATE, REPLACE, RENEW, REVOKE, DELETE}
+_OF_ENTRY = {UPDATE, REPLACE, REVOKE, DELETE}
 _WITH_TTL = {CREATE, UPDATE, REPLACE, RENEW}
 _WITH_VALUE = {CREATE, UPDATE, REPLACE, SWAP}
 
@@ -47,9 +47,12 @@ class MachineRecords:
         self._looking: set[asyncio.Task[None]] = set()
 
     async def answer(
-        self, store: Store, group: str, who: Identity, call: str, fields: dict[str, Any]
+        self, store: Store, group: str, who: Identity, call: str, fields: dict[str, Any], *, recent: Store
     ) -> dict[str, Any]:
-        """Give the answer to a call, with the `revision` at which it was given (0: it is not known)."""
+        """Give the answer to a call, with the `revision` at which it was given (0: it is not known).
+
+        `recent` is the same store, and may be a moment old: what costs no request is asked there.
+        """
         if call == wire.HELLO:
             return {"answer": wire.DONE, "revision": (await store.get(keys.semaphore_key(group))).revision}
         if call == wire.READ:
@@ -60,7 +63,7 @@ class MachineRecords:
             digest, version = read(fields, "digest", str), read(fields, "version", int)
             knows = await store.knows(Fingerprint(keys.semaphore_key(group), version, digest))
             return {"answer": wire.DONE, "knows": {True: "yes", False: "no", None: "unknown"}[knows], "revision": 0}
-        return await self._write(store, group, who, fields)
+        return await self._write(store, group, who, fields, recent=recent)
 
     async def _read(self, store: Store, group: str, who: Identity, fields: dict[str, Any]) -> dict[str, Any]:
         asked = read(fields, "keys", list)
@@ -80,7 +83,9 @@ class MachineRecords:
             "revision": min(one.revision for one in readings),
         }
 
-    async def _write(self, store: Store, group: str, who: Identity, fields: dict[str, Any]) -> dict[str, Any]:
+    async def _write(
+        self, store: Store, group: str, who: Identity, fields: dict[str, Any], *, recent: Store
+    ) -> dict[str, Any]:
         write, key, ttl = read(fields, "write", str), read(fields, "key", str), read(fields, "ttl", float, 0.0)
         machine = _named(group, key)
         require(who, Action.ACT, group, machine)
@@ -95,10 +100,13 @@ class MachineRecords:
                 raise BadJsonError(f"the value is {error.problem.partition(';')[0]}") from None
             if isinstance(record, node.Node) and record.group != group:
                 raise BadJsonError("the record names another group")
+        entry: Entry | None = None
         if write == CREATE:
-            entry: Entry | None = await store.create(key, value, ttl=ttl)
+            entry = await store.create(key, value, ttl=ttl)
         elif write == SWAP and own[key] is member.decode:  # presence always has a lease
             entry = await store.swap(key, value, read(fields, "version", int), _also(group, who, fields))
+        elif write == RENEW:
+            await _renewed(store, recent, key, read(fields, "version", int), ttl)
         elif write in _OF_ENTRY:
             entry = await _rewritten(store, write, Put(key, value, read(fields, "version", int)), ttl)
         else:
@@ -123,20 +131,31 @@ class MachineRecords:
                 await tidy(store, group, self._clock())
 
 
+async def _renewed(store: Store, recent: Store, key: str, version: int, ttl: float) -> None:
+    """Prolong an entry, if it still has its version.
+
+    An idle machine does this alone, so it costs one request. A version has one lease, however old what is known of it.
+    """
+    for each in (recent, store):
+        now = (await each.get(key)).entry
+        if now is not None and now.version == version:
+            await store.renew(now, ttl)
+            return
+    raise _changed(key)
+
+
 async def _rewritten(store: Store, write: str, put: Put, ttl: float) -> Entry | None:
-    """Write over an entry, prolong it or remove it, if it still has its version."""
+    """Write over an entry, or remove it, if it still has its version."""
     now = (await store.get(put.key)).entry
     if now is None or now.version != put.version:
         if write == REVOKE:
             return None
-        raise ConflictError(f"{put.key} has changed, or has expired")
+        raise _changed(put.key)
     if write == UPDATE:
         return await store.update(now, put.value, ttl)
     if write == REPLACE:
         return await store.replace(now, put.value, ttl)
-    if write == RENEW:
-        await store.renew(now, ttl)
-    elif write == REVOKE and now.lease:
+    if write == REVOKE and now.lease:
         await store.revoke(now)
     else:
         await store.delete(now.key, now.version)
@@ -158,3 +177,7 @@ def _also(group: str, who: Identity, fields: dict[str, Any]) -> list[Also]:
     if version == ABSENT:
         raise BadJsonError("the field 'gone_version' must be that of a record")
     return [Delete(gone, version)]
+
+
+def _changed(key: str) -> ConflictError:
+    return ConflictError(f"{key} has changed, or has expired")

@@ -61,7 +61,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
     counts = NoticeCounts(config.notify.targets)
-    web = Web(config, paths, store, people=people, reads=hub.page_reads, ready=hub.ready, more=(counts,))
+    web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts,))
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
@@ -70,7 +70,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     try:
         desk = Desk(config, paths)
         hub.start()
-        async with notifying(config, paths, counts, hub.page_reads):
+        async with notifying(config, paths, counts, hub.recent):
             await serve(
                 desk,
                 config.server,
