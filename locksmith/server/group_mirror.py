@@ -243,12 +243,12 @@ class Mirror:
         was, self._proven_revision = self.freshness.current, revision
         self._proven, self._error = max(asked, self._proven or asked), ""
         if not was:
-            log.info("%s is known as it is", self._name)
+            log.info("follows %s: what is in memory is as in etcd", self._name)
             self._tell(())
 
     def _note_error(self, error: str) -> None:
         if not self._error:
-            log.warning("%s may change without being seen: %s", self._name, error)
+            log.warning("cannot follow %s, so each call asks etcd: %s", self._name, error)
         self._error = error
 
     def _tell(self, changed: Collection[str]) -> None:

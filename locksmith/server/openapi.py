@@ -16,6 +16,7 @@ _ERRORS: Final = {
     "401": "No credential that is known: `unauthorized`.",
     "403": "The credential does not allow it: `unauthorized`.",
     "404": "There is no such group or machine: `not_found`.",
+    "429": "More requests wait with this credential than may: `too_many`, and `Retry-After` in seconds.",
     "503": "The store cannot be read: `store`.",
 }
 

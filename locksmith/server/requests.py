@@ -92,7 +92,7 @@ def _text(params: dict[str, Any], name: str) -> str:
 def _group_problem(group: str) -> str:
     if not _GROUP.fullmatch(group) or group in {".", ".."}:
         return (
-            f"the name of the group cannot be one: it has at most {LONGEST_GROUP} of the characters "
-            "a-z, A-Z, 0-9, . and -"
+            f"the group has a name that is not allowed: 1 to {LONGEST_GROUP} of the characters "
+            "a-z, A-Z, 0-9, . and - are"
         )
     return ""
