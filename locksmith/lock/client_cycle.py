@@ -10,7 +10,6 @@ from datetime import datetime
 from locksmith.lock import client_presence, places
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.holder import HolderState
-from locksmith.lock.own_claim import Known
 from locksmith.lock.queue_places import read as read_place
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, FLEETLOCK, SERVER, Claim
@@ -26,7 +25,7 @@ class Cycle:
 
     `left`: a claim of its own whose record a take has left without a slot (v2 alone): that take may win still.
     `other`: its id holds a slot for something else. `machine`: a machine with its id is present. `place` is the ticket
-    and the place of what is queued, `shown` the client's presence, `known` what a release of `held` may start from.
+    and the place of what is queued, `shown` the client's presence.
     """
 
     held: Claim | None = None
@@ -36,7 +35,6 @@ class Cycle:
     machine: bool = False
     place: tuple[Entry, Entry] | None = None
     shown: Entry | None = None
-    known: Known | None = None
 
     @property
     def claim(self) -> Claim | None:
@@ -72,8 +70,8 @@ async def read(guarded: Guarded, client: str) -> Cycle:
 async def _read(guarded: Guarded, client: str) -> tuple[Cycle, bool]:
     """Read it, and tell whether the ticket had its place."""
     group, probe = guarded.group, Claim(client, FLEETLOCK, "", datetime.min)  # noqa: DTZ901 - only its names are used
-    wanted = [keys.node_key(group, client), places.ticket_key(group, probe), keys.reboot_key(group, client)]
-    semaphore, record, node, ticket, last = await guarded.store.read([guarded.key, guarded.record_key(client), *wanted])
+    wanted = [keys.node_key(group, client), places.ticket_key(group, probe)]
+    semaphore, record, node, ticket = await guarded.store.read([guarded.key, guarded.record_key(client), *wanted])
     state = guarded.holder_state_in(client, semaphore, record)
     own = state.claim if state.claim is not None and state.claim.is_clients else None
     queued, both, whole = None, None, True
@@ -91,6 +89,5 @@ async def _read(guarded: Guarded, client: str) -> tuple[Cycle, bool]:
         machine=node.entry is not None and not clients,
         place=both,
         shown=node.entry if clients else None,
-        known=Known(state, last) if own is not None and guarded.store.transactional else None,
     )
     return cycle, whole

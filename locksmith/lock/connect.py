@@ -6,7 +6,6 @@ from datetime import datetime
 from locksmith.lock.admission import GroupRules, Watermark
 from locksmith.lock.keyspaces import refuse_if_v2_in_use
 from locksmith.lock.queue import POLLED_TTL, Queue
-from locksmith.lock.queue_sight import KNOWN
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
@@ -50,14 +49,13 @@ def lock_on(
     limit: float,
     unchanged: Unchanged,
     ttl: float = POLLED_TTL,
-    known: int = KNOWN,
 ) -> QueuedLock:
     """Make the lock of a group for calls of a client, or of a machine, on a store that all calls share.
 
     `settings` are those of the store, for the check of the other keyspace (None: there is no other). No attempt begins
     after `limit` seconds. It is not to be closed: the client's place stays. `unchanged` is what the server has seen in
     its earlier calls: an order, a presence or a place whose lease does not end is over when it has stood for too long.
-    `ttl` is for how many seconds a place lasts near the front, and `known` how many places watch the one before.
+    `ttl` is for how many seconds a place lasts near the front.
     """
 
     async def guard() -> None:
@@ -66,7 +64,7 @@ def lock_on(
 
     check = guard if settings is not None and settings.api == V3 else None
     lock = RebootLock(store, group, guard=check, rules=rules, clock=clock, limit=limit, unchanged=unchanged)
-    return QueuedLock(lock, Queue(store, group, ttl=ttl, halt_after=rules.halt_after, unchanged=unchanged, known=known))
+    return QueuedLock(lock, Queue(store, group, ttl=ttl, halt_after=rules.halt_after, unchanged=unchanged))
 
 
 def _lock(

@@ -1,6 +1,5 @@
 """The claim of this machine: read with what the take and the commit check, remembered as this program wrote it last."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -32,8 +31,6 @@ class OwnClaim:
     def __init__(self, guarded: Guarded, admission: Admission) -> None:
         self.slots = 1
         """How many slots the group had when the semaphore was last seen."""
-        self.heard = float("-inf")
-        """When a change of the semaphore was heard last, in the loop's time."""
         self._guarded = guarded
         self._admission = admission
         # Who held the other slots when the semaphore was last seen: what is asked of them is read with it.
@@ -56,18 +53,12 @@ class OwnClaim:
 
     def holder_state_in(self, holder: str, reading: Reading, record: Reading) -> HolderState:
         """Give the same, from readings of both in this order."""
-        self.semaphore_in(reading)
-        return self._guarded.holder_state_in(holder, reading, record)
-
-    def semaphore_in(self, reading: Reading) -> Semaphore:
-        """Give the semaphore of a reading, and note what it tells."""
         now = self._guarded.semaphore_in(reading)
         self._holders, self.slots = now.holders, now.max
-        return now
+        return self._guarded.holder_state_in(holder, reading, record)
 
     def frees(self, slots: int | None, change: Change) -> bool:
         """Note who holds a slot by now, and tell whether so many are free; None: the number does not matter."""
-        self.heard = asyncio.get_running_loop().time()
         try:
             now = self._guarded.semaphore_in(change.reading) if change.reading else Semaphore()
         except CorruptValueError:
@@ -82,10 +73,6 @@ class OwnClaim:
             written = replace(entry, key=record.key, value=record.value)
             claim = claim_record.decode(record.value, record.key, before.holder)
             self._known = Known(HolderState(before.holder, now, Reading(entry, entry.version), written, claim), last)
-
-    def know(self, known: Known) -> None:
-        """Note the claim as it was just read."""
-        self._known = known
 
     def take_known(self) -> Known | None:
         """Give what was noted last, once."""

@@ -86,7 +86,7 @@ class QueueView:
 
 
 class Queue:
-    """One claim's place in a group's queue; the first `known` places watch the one before. Errors are the store's."""
+    """One claim's place in a group's queue. Errors are the store's."""
 
     def __init__(
         self,
@@ -97,25 +97,18 @@ class Queue:
         rng: Random | None = None,
         halt_after: HaltAfter = FIRST,
         unchanged: Unchanged | None = None,
-        known: int = KNOWN,
     ) -> None:
         self._store = store
         self._group = group
         self._ttl = ttl
-        self._known = known
         self._rng = rng or Random()  # noqa: S311 - when to view, no secret
         self._places = Places(store, group, ttl, str(halt_after))
         self._place: Place | None = None
         self._view: QueueView | None = None
-        self._sight = QueueSight(store, group, known)
+        self._sight = QueueSight(store, group)
         # Whether it was the first when it last read the queue, also where that is believed no more.
         self._first = False
         self._unchanged = unchanged or Unchanged()
-
-    @property
-    def view(self) -> QueueView | None:
-        """What was seen of the queue last; None: it is to be read."""
-        return self._view
 
     def stands(self, claim: Claim) -> bool:
         """Whether this claim has a place, as far as is known here."""
@@ -218,7 +211,7 @@ class Queue:
         self._place = self._view = None
         self._place, ahead = await self._places.enter(claim)
         if self._sight.entered(ahead, slots):
-            self._view = self._view_from_afar(ahead + 1, known_for(slots, self._known))
+            self._view = self._view_from_afar(ahead + 1, known_for(slots))
         return self._place
 
     def _is_to_keep(self, place: Place) -> bool:

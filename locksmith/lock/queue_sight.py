@@ -16,8 +16,6 @@ from locksmith.store.protocol import Entry, Store
 
 KNOWN = 20
 """How many places from the first on watch the one before: each watch costs etcd 140 KB."""
-KNOWN_TO_A_SERVER = 100
-"""The same of places whose calls wait at a server: most hear of each other there, without a watch of etcd."""
 KNOWN_FOR_A_SLOT, MOST_KNOWN = 4, 1000
 """For each slot, how many places watch the one before, if those are more than `KNOWN`; and how many do at most.
 
@@ -59,10 +57,9 @@ class Sight:
 class QueueSight:
     """One place's view of its queue. Errors are the store's."""
 
-    def __init__(self, store: Store, group: str, known: int = KNOWN) -> None:
+    def __init__(self, store: Store, group: str) -> None:
         self._store = store
         self._group = group
-        self._known = known
         self._length = 0
         self._counted = float("-inf")
         self._span = SPAN
@@ -71,7 +68,7 @@ class QueueSight:
     def entered(self, ahead: int, slots: int) -> bool:
         """Take note of how many places were right before a new one, with so many slots; True: it stands far back."""
         self._length, self._counted, self._span = 0, float("-inf"), SPAN
-        self._far = ahead > known_for(slots, self._known)
+        self._far = ahead > known_for(slots)
         return self._far
 
     async def observe(self, place: Entry) -> Sight:
@@ -92,11 +89,11 @@ class QueueSight:
         """Look from the first place on; None: the own one stands too far back for that."""
         short = self._length <= LONG
         upto = places.past(keys.waiters_prefix(self._group)) if short else _after(place.key)
-        seen = await self._store.range(places.bound(self._group, 0), upto, limit=self._known + 1)
+        seen = await self._store.range(places.bound(self._group, 0), upto, limit=KNOWN + 1)
         if short:
             self._length = seen.total
         before = tuple(itertools.takewhile(lambda entry: entry.key < place.key, seen.entries))
-        if len(before) > self._known:
+        if len(before) > KNOWN:
             return None
         own = next((entry for entry in seen.entries if entry.key == place.key), None)
         older = [entry for entry in seen.entries if places.number_of(entry.key) is None]
@@ -117,7 +114,7 @@ class QueueSight:
                 break
             self._span *= GROWTH
         self._far = seen.total > known + 1
-        if not self._far and seen.total <= self._known + 1 and (sight := await self._near(place)):
+        if not self._far and seen.total <= KNOWN + 1 and (sight := await self._near(place)):
             return sight
         return Sight(
             own,
@@ -144,7 +141,7 @@ class QueueSight:
             slots = semaphore.decode(lock.entry.value, key).max if lock.entry else 1
         except CorruptValueError:  # the first machine reports it
             slots = 1
-        return own.entry, known_for(slots, self._known)
+        return own.entry, known_for(slots)
 
     async def _right_before(self, place: Entry) -> tuple[Entry, ...]:
         span, low = SPAN, 1
@@ -157,9 +154,9 @@ class QueueSight:
         return ()
 
 
-def known_for(slots: int, least: int = KNOWN) -> int:
+def known_for(slots: int) -> int:
     """Say how many places watch the one before: at least as many as slots may become free at one moment."""
-    return max(least, min(MOST_KNOWN, KNOWN_FOR_A_SLOT * slots))
+    return max(KNOWN, min(MOST_KNOWN, KNOWN_FOR_A_SLOT * slots))
 
 
 def _number(place: Entry) -> int:

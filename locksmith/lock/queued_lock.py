@@ -27,6 +27,7 @@ from locksmith.lock.errors import (
 from locksmith.lock.pending_take import PendingTake
 from locksmith.lock.prepared import Prepared
 from locksmith.lock.queue import Queue, QueueView
+from locksmith.lock.queue_sight import KNOWN_FOR_A_SLOT
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import HELD, Claim
 from locksmith.lock.records.order import OWN_DENIALS, TAKE_FAILS
@@ -100,21 +101,13 @@ class QueuedLock:
             self._granted = True
         return answer
 
-    async def take_soon(self, claim: Claim, limit: float, quiet: float) -> Answer:
-        """Do what `take` does, and wait for its turn, for at most `limit` seconds, as one of the first.
-
-        That is as long as slots come and go: the semaphore never stands unchanged for `quiet` seconds.
-        """
-        began = _now()
-        self._wait.among_many = True
+    async def take_soon(self, claim: Claim, limit: float) -> Answer:
+        """Do what `take` does. One of the first, for whom a slot may be free in a moment, waits so long for it."""
+        ends = _now() + limit
         try:
             answer = await self.take(claim)
-            while self._is_near(answer):
-                ends = min(began + limit, max(began, self.lock.heard) + quiet)
-                if _now() >= ends:
-                    break
-                if await self._has_changed(ends - _now()):
-                    answer = await self.take(claim)
+            while self._is_near(answer) and await self._has_changed(ends - _now()):
+                answer = await self.take(claim)
         finally:
             self._wait.stop()
         return answer
@@ -319,15 +312,14 @@ class QueuedLock:
 
     async def _has_changed(self, limit: float) -> bool:
         try:
-            return await self.changed(limit)
+            return limit > 0 and await self.changed(limit)
         except StoreError:
-            await asyncio.sleep(limit)
             return False  # what was answered before counts
 
     def _is_near(self, answer: Answer) -> bool:
-        """Tell whether a claim waits for a slot, and watches the place before its own."""
+        """Tell whether a claim waits for a slot, as one of the first few for each."""
         queued = answer.queued if isinstance(answer, Denied) else None
-        return queued is not None and queued.exact
+        return queued is not None and queued.exact and queued.position <= KNOWN_FOR_A_SLOT * self.lock.slots
 
     def _not_admitted(self, error: NotAdmittedError) -> Denied:
         self._wait.for_admission(error)

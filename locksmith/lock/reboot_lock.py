@@ -80,11 +80,6 @@ class RebootLock:
         """How many slots the group had when the semaphore was last seen."""
         return self._own.slots
 
-    @property
-    def heard(self) -> float:
-        """When a change of the semaphore was heard last during a wait, in the loop's time."""
-        return self._own.heard
-
     async def read(self) -> LockState:
         """Read who holds the lock and why; writes nothing, also where the key does not exist yet."""
         return await self.guarded.read()
@@ -182,10 +177,6 @@ class RebootLock:
                 await work.record.ensure(freed)
             return Released(freed, unqueued=work.unqueued)
 
-    def know(self, known: Known) -> None:
-        """Start the next release from what was just read; where it is not so any more, the release reads again."""
-        self._own.know(known)
-
     async def release_legacy(self, holder: str) -> bool:
         """Free an id that holds a slot without a record, and nothing else; False where it does not."""
         lost: LostWrites[HolderState] = LostWrites()
@@ -197,7 +188,7 @@ class RebootLock:
 
     def free_slots(self, reading: Reading) -> int:
         """Count the free slots of the semaphore as it was read; `CorruptValueError`: it is none."""
-        return self._own.semaphore_in(reading).available
+        return self.guarded.semaphore_in(reading).available
 
     async def wait(self, after: int, limit: float, key: str = "", slots: int | None = None) -> Change | None:
         """Wait for a change of the semaphore, or of `key`, after a revision, for at most `limit` seconds.

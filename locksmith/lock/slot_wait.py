@@ -32,8 +32,6 @@ class SlotWait:
         self._lock = lock
         self._queue = queue
         self._watch = KeptWait()
-        self.among_many = False
-        """Whether the semaphore changes all the time: only a free slot ends a wait then, and nothing is prepared."""
         # What the last attempt as the first has read.
         self._prepared: Prepared | None = None
         self._semaphore: _SemaphoreSeen | None = None
@@ -49,8 +47,7 @@ class SlotWait:
     def for_slot(self, denied: DeniedError) -> None:
         """Wait for a change of the semaphore after this denial; what the denial has prepared is kept."""
         if isinstance(denied, SlotsBusyError):
-            prepared = denied.prepared if isinstance(denied, PreparedBusyError) else None
-            self._prepared = None if self.among_many else prepared
+            self._prepared = denied.prepared if isinstance(denied, PreparedBusyError) else None
         self._watch.aim(denied, partial(self._semaphore_changed, denied.revision))
 
     def for_change(self, nonce: str, revision: int) -> None:
@@ -86,7 +83,7 @@ class SlotWait:
 
     async def _semaphore_changed(self, after: int) -> None:
         """Wait for a change of the semaphore; without a change, the queue is read as well: the first may have left."""
-        change = await self._lock.wait(after, CHECK_AFTER, slots=1 if self.among_many else None)
+        change = await self._lock.wait(after, CHECK_AFTER)
         if change is None:
             self._queue.look_again()
         elif self._prepared is not None and change.reading is not None:
@@ -99,13 +96,8 @@ class SlotWait:
         await first_of(*waits)
 
     async def _left_before(self, view: QueueView) -> None:
-        """Wait until the place before is gone; among many, until so few are left that a slot may be free for each."""
-        while await self._queue.wait(view):
-            now = self._queue.view
-            if not self.among_many or now is None or now.queued.position <= self._lock.slots:
-                return
-            view = now
-        self._queue.look_again()
+        if not await self._queue.wait(view):
+            self._queue.look_again()
 
     async def _freed_for(self, view: QueueView, after: int) -> None:
         while (change := await self._lock.wait(after, CHECK_AFTER, slots=view.queued.position)) is None:

@@ -273,7 +273,7 @@ def _fail(swaps: Sequence[_Swap], error: StoreError | LockError) -> None:
 
 @contextmanager
 def _cut_off(swaps: Sequence[_Swap]) -> Iterator[None]:
-    """Tell the callers of swaps that are cut off on their way that the outcome is unknown."""
+    """The outcome of swaps that are cut off on their way is unknown."""
     try:
         yield
     except StoreError:

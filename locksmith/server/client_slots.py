@@ -20,12 +20,9 @@ from locksmith.store.protocol import Entry, Store, remove
 
 log = logging.getLogger(__name__)
 
-TAKE_WAIT, QUIET = 10.0, 0.5
-"""Seconds for which a call waits for its turn, if it is one of the first in the queue: at most, and while no slot comes
-or goes.
-
-If a call that is refused came back at once, as where many clients come and go, the first in the queue would be those
-who are about to leave it, and the slots would stay free for them. A call that waits costs next to nothing."""
+TAKE_WAIT = 0.1
+"""Seconds for which a call waits for a slot as one of the first in the queue. Where many clients come and go at once,
+the first would else be one that is about to leave, and the slots would stay free."""
 
 
 class ClientSlots:
@@ -51,7 +48,6 @@ class ClientSlots:
         self._clock = clock
         self._open_lock = open_lock
         self._cycle = Cycle()
-        self._taken: QueuedLock | None = None
         self._shown: Entry | None = None
 
     async def read(self, client: str) -> Cycle:
@@ -66,7 +62,7 @@ class ClientSlots:
         if self._cycle.held is None:
             lock.resume(claim, self._place_of(claim))
         try:
-            answer = await lock.take_soon(claim, TAKE_WAIT, QUIET)
+            answer = await lock.take_soon(claim, TAKE_WAIT)
         except PlaceGoneError as error:
             await self._raise_if_held(claim, error)
             raise
@@ -76,7 +72,6 @@ class ClientSlots:
                 await lock.leave(claim)
             raise
         if not isinstance(answer, Denied):
-            self._taken = lock
             return None
         if answer.code == "other_claim":
             await self._raise_if_held(claim)
@@ -104,7 +99,7 @@ class ClientSlots:
         known = await self._prepared(claim) if claim.hooks or self._hooks.wanted(PRE_REBOOT) else claim
         await self.show(known, goes=True)
         # An operator's `resume` was about an earlier reboot that this client did not come back from.
-        answer = await (self._taken or self._open_lock()).commit(replace(known, acknowledged=""))
+        answer = await self._open_lock().commit(replace(known, acknowledged=""))
         return answer if isinstance(answer, Denied) else None
 
     async def show(self, claim: Claim, *, goes: bool = False) -> None:
@@ -147,10 +142,7 @@ class ClientSlots:
 
     async def release(self, claim: Claim, why: str, *, rebooted: bool = False) -> None:
         """Release a slot, and end its presence."""
-        lock, cycle = self._open_lock(), self._cycle
-        if cycle.known is not None and cycle.held is not None and cycle.held.nonce == claim.nonce:
-            lock.lock.know(cycle.known)
-        await lock.release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
+        await self._open_lock().release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
         await self._hide(claim)
 
     async def hide_lost(self, claim: Claim) -> None:

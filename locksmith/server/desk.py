@@ -25,7 +25,6 @@ from locksmith.lock import client_cycle
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.connect import lock_on
 from locksmith.lock.errors import OtherMachineError, OtherServerError, PlaceGoneError
-from locksmith.lock.queue_sight import KNOWN_TO_A_SERVER
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
@@ -221,7 +220,6 @@ class Desk:
             clock=self._clock,
             limit=RETRY_LIMIT,
             unchanged=self._unchanged,
-            known=KNOWN_TO_A_SERVER,
         )
 
 

@@ -17,7 +17,7 @@ from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
 from locksmith.store.protocol import Also, Change, Delete, Entry, Reading, Store, Until, any_change
 
-ALONE = 0.25
+ALONE = 0.05
 """Seconds for which a call waits for news of its own server alone."""
 REMEMBERED = 1000
 """Keys whose last news are kept, for calls that have read them, and begin to wait a moment later."""

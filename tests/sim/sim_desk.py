@@ -80,9 +80,9 @@ class SimDesk(Desk):
     def _lock(self, group: str) -> QueuedLock:
         around, rng, known, rules = self.around, self.around.rng, self._unchanged, self._rules
         lock = self.lock(
-            self._store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known
+            around.store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known
         )
-        queue = Queue(self._store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
+        queue = Queue(around.store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
         return QueuedLock(lock, queue, rng=rng)
 
 
