@@ -1,9 +1,8 @@
-"""`python -m bench.fleetlock_virtual [--seconds S] [--cpu MS]`: FleetLock's rules under the load of bench.fleetlock.
+"""`python -m bench.fleetlock_virtual [--seconds S]`: the load of bench.fleetlock on FleetLock's rules, in virtual time.
 
-It runs in virtual time, and the store is in memory: a read takes 0.7 ms and a write 3 ms, as of an etcd on disk.
-Nothing else takes time, except that with `--cpu` each request to the store takes so many milliseconds of the server's
-one core, one after another. So the figures are the same on every machine, however busy it is. They show what the
-protocol with the store costs: requests, lost races, waits.
+The store is in memory: a read takes 0.7 ms and a write 3 ms, as of an etcd on disk, and nothing else takes time. So the
+figures are the same on every machine, however busy it is. They show what the protocol with the store costs (requests,
+lost races, waits), and no CPU time. No server on one machine is faster than this.
 """
 
 import asyncio
@@ -36,16 +35,11 @@ GROUP = "bench"
 class Network:
     """Every request takes its time; it counts them, and those that lost a race."""
 
-    cpu: float = 0.0
     requests: int = 0
     lost: int = 0
-    core: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def carry(self, call: Call[T]) -> T:
         """Bring one call to the server."""
-        if self.cpu:
-            async with self.core:
-                await asyncio.sleep(self.cpu)
         await asyncio.sleep(WRITE if call.write or call.name == "lend" else READ)
         self.requests += 1
         try:
@@ -66,17 +60,16 @@ class Tally:
 
 @click.command()
 @click.option("--seconds", default=3.0, show_default=True, type=click.FloatRange(0.1), help="How long each run is.")
-@click.option("--cpu", default=0.0, show_default=True, type=click.FloatRange(0), help="Milliseconds for a request.")
-def main(seconds: float, cpu: float) -> None:
+def main(seconds: float) -> None:
     """Show grants per second, refusals, the slowest calls, and what a grant costs the store."""
     for patient in (False, True):
         print("a refused client calls again" if patient else "a refused client calls steady-state")
         for count in CONNECTIONS:
-            virtual_time.run(partial(_run, count, seconds, patient, cpu / 1000))
+            virtual_time.run(partial(_run, count, seconds, patient))
 
 
-async def _run(count: int, seconds: float, patient: bool, cpu: float, _loop: object) -> None:
-    network = Network(cpu)
+async def _run(count: int, seconds: float, patient: bool, _loop: object) -> None:
+    network = Network()
     store = MemoryStore(MemoryServer(), network)
     await LockAdmin(Guarded(store, GROUP)).set_max(SLOTS)
     groups = {GROUP: ServedGroup(clients=(ip_network("0.0.0.0/0"),))}

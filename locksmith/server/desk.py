@@ -29,13 +29,11 @@ from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
-from locksmith.server.batches import Batches
 from locksmith.server.busy import BusySlots
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.hooks import ClientHooks, HookPrograms
 from locksmith.server.kinds import refusal, refused
 from locksmith.server.names import ClientNames
-from locksmith.server.own_news import OwnNews
 from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.turns import TooManyCallsError, Turns
 from locksmith.server.windows import GroupWindows
@@ -81,8 +79,7 @@ class Desk:
         self._clock = clock
         # A store that is given is the test's own: there is no other keyspace.
         self._guarded_by = None if store else config.store
-        opened = store or open_store(config.store, observer=Expecting(str))
-        self._store: Store = OwnNews(Batches(opened, self._settings.groups))
+        self._store = store or open_store(config.store, observer=Expecting(str))
         self._turns = Turns()
         self._unchanged = Unchanged()
         self._names = ClientNames(self._store)
