@@ -4,10 +4,11 @@ A request may lie unread in the socket of a server that stands still. Meanwhile 
 ends its claim there. Without a mark in the store the late request would take a slot that no machine knows of. So the
 end of a claim is written before its release, under `ended/<id>`, and each take through a server depends on that key.
 
-What is written of a machine that is gone is forgotten with its other records. The key `forgotten` is written before.
-Each request says which revision its machine had seen of the store. A request that was sent before `forgotten` was
-written takes no slot: it may be one of a claim that was forgotten. Its machine learns the revision, and asks again. No
-clock decides.
+Only the last claims of a machine are remembered, and what is written of a machine that is gone is forgotten with its
+other records. Each request says which revision its machine had seen of the store. A request that was sent before the
+last forgotten claim had ended takes no slot: it may be one of that claim. Its machine learns the revision, and asks
+again. The record of a machine names that revision (`before`). For machines that are gone, `forgotten` is written.
+No clock decides.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,7 +26,7 @@ from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump
 
 MOST = 16
-"""How many claims are remembered: a machine makes some more while a server stands still."""
+"""How many claims are remembered of a machine."""
 TRIES = 5
 
 
@@ -35,18 +36,27 @@ class EndedError(LockError):
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The nonces, the last at the end, the version of their key, and that of the key `forgotten`."""
+    """The nonces, the last at the end, the version of their key, and that of the key `forgotten`.
+
+    `before`: the revision before which claims may have ended that are not remembered.
+    """
 
     nonces: tuple[str, ...]
     version: int
     forgotten: int = ABSENT
+    before: int = ABSENT
+
+    @property
+    def known_since(self) -> int:
+        """The revision since which each claim that has ended is remembered."""
+        return max(self.before, self.forgotten)
 
     def refuse(self, claim: Claim, seen: int) -> None:
         """`EndedError`: the claim was ended. `StoreUnavailableError`: it may be, as far as the machine has `seen`."""
         if claim.nonce in self.nonces:
             raise EndedError(f"the claim {claim.nonce} of {claim.holder} was ended: this request came late")
-        if seen < self.forgotten:
-            raise StoreUnavailableError(late(seen, self.forgotten))
+        if seen < self.known_since:
+            raise StoreUnavailableError(late(seen, self.known_since))
 
 
 def late(seen: int, forgotten: int) -> str:
@@ -69,10 +79,10 @@ def read(readings: Sequence[Reading], key: str) -> Ended:
         return Ended((), reading.version, forgotten.version)
     try:
         fields = jsonread.load_record(reading.entry.value, limits.LOCAL)
-        nonces = jsonread.read(fields, "nonces", list)
+        nonces, before = jsonread.read(fields, "nonces", list), jsonread.read(fields, "before", int, ABSENT)
     except jsonread.BadJsonError as error:
         raise CorruptValueError(key, f"not a list of ended claims: {error}") from None
-    return Ended(tuple(map(str, nonces)), reading.version, forgotten.version)
+    return Ended(tuple(map(str, nonces)), reading.version, forgotten.version, before)
 
 
 async def end(store: Store, group: str, claim: Claim) -> None:
@@ -82,7 +92,10 @@ async def end(store: Store, group: str, claim: Claim) -> None:
         ended = read(await store.read(keys_of(group, claim.holder)), key)
         if claim.nonce in ended.nonces:
             return
-        fields = {"schema": SCHEMA, "nonces": [*ended.nonces, claim.nonce][-MOST:]}
+        nonces = [*ended.nonces, claim.nonce]
+        # The first that is forgotten had ended at the version that was just read, or earlier.
+        before = ended.before if len(nonces) <= MOST else ended.version
+        fields = {"schema": SCHEMA, "nonces": nonces[-MOST:], "before": before}
         try:
             await store.swap(key, dump(fields), ended.version)
         except ConflictError:

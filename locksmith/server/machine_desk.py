@@ -254,8 +254,10 @@ class MachineDesk:
             return now, StoreUnavailableError(
                 f"its store is at revision {now}, and this machine has seen {known.revision}"
             )
-        if call == wire.REQUEST and known.revision < (forgotten := mark[-1].version):
-            return now, StoreUnavailableError(ended.late(known.revision, forgotten))
+        if call == wire.REQUEST:
+            since = ended.read(mark, keys.ended_key(group, claim.holder)).known_since
+            if known.revision < since:
+                return now, StoreUnavailableError(ended.late(known.revision, since))
         # Other calls are of a claim that has its slot, so it has not ended.
         waiting.mark, waiting.store.seen = mark, known.revision if call == wire.REQUEST else now
         return now, None

@@ -110,9 +110,9 @@ class SharedPlaces:
         for entry in silent:
             log.info("removing %s: its machine has not called for %.0f s", entry.key, SILENT)
             await self._remove(entry)
+        await self._remove_tickets()
         for start in range(0, len(foreign), TOGETHER):
             await self._bind(foreign[start : start + TOGETHER])
-        await self._remove_tickets()
 
     async def _keep(self, now: float) -> None:
         """Prolong the lease, through any place that has it."""

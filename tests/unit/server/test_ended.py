@@ -48,6 +48,26 @@ def test_what_a_machine_ended_is_forgotten_with_it_and_a_late_request_takes_no_s
     play(story, tmp_path, store)
 
 
+@pytest.mark.parametrize("store", STORES)
+def test_a_late_request_takes_no_slot_however_many_claims_ended_meanwhile(store, tmp_path):
+    async def story(servers):
+        doors = servers.doors("a", servers.desk(), servers.desk())
+        strategy = servers.strategy("a", *doors)
+        doors[0].frozen = frozenset({wire.REQUEST})
+        with pytest.raises(OutcomeUnknownError):
+            await strategy.request(A)
+        await strategy.abort(A, "not needed any more")
+        for number in range(ended.MOST):
+            await ended.end(servers.store(), G, replace(A, nonce=f"later {number}"))
+        [(status, said)] = await doors[0].thaw()
+        assert (status, said["kind"]) == (503, wire.UNAVAILABLE)
+        assert "it asks again" in said["value"]
+        assert await servers.holders() == ()
+        assert isinstance(await strategy.request(replace(A, nonce="another")), Granted)
+
+    play(story, tmp_path, store)
+
+
 def test_a_take_depends_on_what_was_forgotten_since_it_was_read(tmp_path):
     """A server stands still before its write, while the machine ends the claim elsewhere, and is forgotten."""
 

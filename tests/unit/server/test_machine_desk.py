@@ -298,6 +298,29 @@ def test_a_slot_that_an_operator_freed_is_not_taken_again_by_another_server(tmp_
     play(story, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("slots", [58, 59, 60])
+def test_a_freed_slot_is_taken_at_once_however_many_keys_a_take_checks(slots, tmp_path):
+    """A take that was prepared checks all that it has read, as long as etcd takes so much in one transaction."""
+
+    async def story(servers):
+        await servers.admin.set_max(slots)
+        desk = servers.desk()
+        holders = []
+        for number in range(slots):
+            holders.append(servers.strategy(f"m{number}", *servers.doors(f"m{number}", desk)))
+            assert isinstance(await holders[-1].request(claim(f"m{number}")), Granted)
+        waiting = servers.strategy("a", *servers.doors("a", desk))
+        assert (await waiting.request(A)).code == "slot"
+        freed = asyncio.ensure_future(waiting.changed(40))
+        await asyncio.sleep(0.5)
+        await holders[0].abort(claim("m0"), "no more")
+        await freed
+        assert isinstance(await waiting.request(A), Granted)
+
+    play(story, tmp_path)
+
+
 def test_a_waiting_machine_asks_seldom_and_keeps_its_place(tmp_path):
     async def story(servers):
         desk = servers.desk()
