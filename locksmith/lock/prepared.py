@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LASTS = 60.0
 """Seconds for which a preparation may be used: the longest wait for a slot between two readings, and a pause."""
 OWN_KEYS = 6
-"""How many keys a take names in addition: the semaphore, its record, and its place in the queue with its ticket, which it
+"""How many keys a take names in addition: the semaphore, its record, its place in the queue and its ticket, which it
 writes; through a server also two that say which claims have ended (ended.py)."""
 
 
