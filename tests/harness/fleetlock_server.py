@@ -90,7 +90,7 @@ class FleetLockServer:
     @property
     def said(self) -> str:
         """What it logged, over all its starts."""
-        return self.log.read_text() if self.log.exists() else ""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     @property
     def pid(self) -> int:

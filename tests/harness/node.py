@@ -95,7 +95,7 @@ class Node:
     @property
     def said(self) -> str:
         """The log's text."""
-        return self.log.read_text() if self.log.exists() else ""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
     @property
     def pid(self) -> int:

@@ -154,7 +154,7 @@ class Prometheus:
     @property
     def log(self) -> str:
         """What it logged."""
-        return (self._folder / "log").read_text()
+        return (self._folder / "log").read_text(errors="replace")
 
     def alerts(self, state: str = "firing") -> list[dict[str, Any]]:
         """Give each alert in a state; while Prometheus starts there is none."""
