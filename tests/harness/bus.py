@@ -97,7 +97,7 @@ class PrivateBus:
         ends = time.monotonic() + START_LIMIT
         while not _answers(self.socket):
             if time.monotonic() > ends or self._process.poll() is not None:
-                raise AssertionError(f"dbus-daemon did not start: {self.log.read_text(errors="replace")}")
+                raise AssertionError(f"dbus-daemon did not start: {self.log.read_text()}")
             time.sleep(0.01)
 
     def kill(self) -> None:

@@ -133,7 +133,7 @@ class Member:
 
     def _ready(self) -> bool:
         if self._process is None or self.ended:
-            raise AssertionError(f"{self.name} ended: {self.log.read_text(errors="replace")[-2000:]}")
+            raise AssertionError(f"{self.name} ended: {self.log.read_text()[-2000:]}")
         return self._health(self.url)
 
     def _end(self, number: signal.Signals) -> None:
@@ -263,7 +263,7 @@ class Etcd:
     def _is_expired(self, token: str) -> bool:
         if not self._jwt:
             return any(
-                "deleted a simple" in line and token in line for line in self.members[0].log.read_text(errors="replace").splitlines()
+                "deleted a simple" in line and token in line for line in self.members[0].log.read_text().splitlines()
             )
         try:
             self.call(RANGE, token, key=_base64(f"{ROOT}/"))
