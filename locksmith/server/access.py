@@ -150,6 +150,6 @@ class Guesses:
             self._known.of(client)
             return None
         if not allowed:
-            wait = {"Retry-After": str(int(1 / WRONG_PER_SECOND))}
+            wait = {"Retry-After": str(round(1 / limits[len(counted)].per_second))}
             return unauthorized(f"too many wrong passwords for the group {call.group} came from here", 429, wait)
         return unauthorized(f"the password or token is not that of the group {call.group}", 401, CHALLENGE)

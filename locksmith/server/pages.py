@@ -55,7 +55,7 @@ class Web:
         api = Api(self._fleet, people, served, halt_after)
         metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more=more)
         pages = page_routes(site, store, read_hostname(paths))
-        self.routes: Sequence[BaseRoute] = FairTurns().routes((*pages, *api.routes(), *metrics.routes()))
+        self.routes: Sequence[BaseRoute] = FairTurns(people).routes((*pages, *api.routes(), *metrics.routes()))
         self.counted, self.counting = metrics.counted, metrics.counting
 
     async def stop(self) -> None:

@@ -134,6 +134,23 @@ def test_a_client_with_a_wrong_password_locks_no_other_client_of_its_address_out
     assert status(guesses, RIGHT, now=1000 + 5 * 60, client="wrong") == 200  # it was corrected
 
 
+def test_who_is_refused_is_told_when_the_limit_that_refused_it_lets_one_in_again():
+    guesses = Guesses()
+
+    def told(client, now):
+        status(guesses, "wrong", now, client=client)
+        answer = guesses.check(Call("web", client), Caller("10.0.0.1", "10.0.0.1", "wrong"), RIGHT, now)
+        return answer.headers["Retry-After"] if answer and answer.status == 429 else None
+
+    own = next(filter(None, (told("n1", 0) for _ in range(OWN_WRONG_AT_ONCE))))
+    assert own == "60"
+    assert status(guesses, "wrong", 59, client="n1") == 429
+    assert status(guesses, "wrong", 60, client="n1") == 401
+    origins = next(filter(None, (told(f"m{number}", 60) for number in range(WRONG_AT_ONCE))))
+    assert origins == "10"
+    assert status(guesses, "wrong", 70, client="new") == 401
+
+
 def test_a_right_password_too_long_to_be_guessed_is_let_in_whatever_others_send():
     guesses, long = Guesses(), "x" * LONG
     wrong = [status(guesses, f"guess {n}", client=f"n{n}", right=long) for n in range(100)]
