@@ -44,6 +44,17 @@ class Kept:
         """Whether it has lost the lease that was to end it, as in a copied keyspace: it counts for nothing then."""
         return self.one is not None and self.one.until is not None and not self.entry.lease
 
+    @property
+    def is_revocation(self) -> bool:
+        """Whether it is the record that the client certificates of a machine were revoked."""
+        return self.entry.key.startswith(keys.certificates_prefix())
+
+    def is_of(self, earlier: "Kept") -> bool:
+        """Whether this is the credential that was read earlier, which may be revoked since; else it is another one."""
+        if self.one is None or earlier.one is None:
+            return self.entry == earlier.entry
+        return (self.one.digest, self.one.since) == (earlier.one.digest, earlier.one.since)
+
 
 class CredentialStore:
     """All credentials. Errors are those of the store, and `LockError`."""
@@ -106,8 +117,11 @@ class CredentialStore:
         return by_id or ([person] if person else by_name)
 
     async def revoke(self, kept: Kept, who: str) -> bool:
-        """Let a credential count no more; False: it was revoked before. It stays, so its id stays taken."""
-        return await self._retry.run(lambda: self._revoke(kept.entry.key, who))
+        """Let a credential count no more; False: it was revoked before. It stays, so its id stays taken.
+
+        One that has taken its place since it was read is left as it is.
+        """
+        return await self._retry.run(lambda: self._revoke(kept, who))
 
     async def revoked_certificates(self, machine_id: str) -> Kept | None:
         """Give the revocation of a machine's client certificates, if there is one."""
@@ -129,21 +143,26 @@ class CredentialStore:
         return await self._retry.run(attempt)
 
     async def forget(self, kept: Kept, who: str) -> None:
-        """Remove a credential: it counts no more, and its id may be enrolled again."""
+        """Remove a credential: it counts no more, and its id may be enrolled again.
+
+        One that has taken its place since it was read is left as it is: the id may be enrolled while this call runs.
+        """
 
         async def attempt() -> None:
             # Revoked first, with the word to the servers: after a removal alone, a server could believe what it keeps.
-            await self._revoke(kept.entry.key, who)
-            if stands := await self._get(kept.entry.key):
+            await self._revoke(kept, who)
+            stands = await self._get(kept.entry.key)
+            if stands and stands.is_of(kept):
                 await remove(self._store, stands.entry)
-            if kept.one is not None and kept.one.role == CERTIFICATE:
+            if kept.is_revocation:
                 await self._tell()  # they count again
 
         await self._retry.run(attempt)
 
-    async def _revoke(self, key: str, who: str) -> bool:
+    async def _revoke(self, kept: Kept, who: str) -> bool:
+        key = kept.entry.key
         stands = await self._get(key)
-        if stands is None or stands.one is None or stands.one.revoked:
+        if stands is None or stands.one is None or stands.one.revoked or not stands.is_of(kept):
             await self._tell()  # on v2 an earlier attempt may have written the record alone
             return False
         new = replace(stands.one, revoked=self._clock(), revoked_by=who, until=None)
