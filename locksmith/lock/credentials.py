@@ -49,6 +49,16 @@ class Kept:
         """Whether it is the record that the client certificates of a machine were revoked."""
         return self.entry.key.startswith(keys.certificates_prefix())
 
+    @property
+    def is_person(self) -> bool:
+        """Whether it is of a viewer or an operator; also a record that cannot be read is."""
+        return self.entry.key.startswith(keys.people_prefix())
+
+    @property
+    def bars(self) -> bool:
+        """Whether it keeps its machine from enrolling; also a revocation that cannot be read does."""
+        return self.is_revocation and not (self.one and self.one.enrols)
+
     def is_of(self, earlier: "Kept") -> bool:
         """Whether this is the credential that was read earlier, which may be revoked since; else it is another one."""
         if self.one is None or earlier.one is None:
@@ -106,15 +116,15 @@ class CredentialStore:
         return [*found, *await self._read(keys.certificates_prefix())]
 
     async def named(self, name: str, group: str | None = None) -> Sequence[Kept]:
-        """Find a machine by its id, a person, or machines by their host name, in one group or in all.
+        """Find a person, and a machine by its id, or else machines by their host name; in one group, no person.
 
-        An id means that machine alone, also if another has it as its host name: each machine says its own.
+        An id means no machine that has it as its host name: each machine says its own.
         """
         person = await self._get(keys.people_prefix() + tokens.public_of_person(name)) if group is None else None
         machines = [kept for kept in await self._read(keys.machines_prefix()) if _is_in(kept, group)]
         by_id = [kept for kept in machines if kept.one and kept.one.holder == name]
         by_name = [kept for kept in machines if kept.one and kept.one.hostname == name]
-        return by_id or ([person] if person else by_name)
+        return [*([person] if person else []), *(by_id or by_name)]
 
     async def revoke(self, kept: Kept, who: str) -> bool:
         """Let a credential count no more; False: it was revoked before. It stays, so its id stays taken.
@@ -128,19 +138,35 @@ class CredentialStore:
         return await self._get(keys.certificates_key(machine_id))
 
     async def revoke_certificates(self, machine_id: str, who: str, host: str) -> bool:
-        """Let the client certificates of a machine count no more; False: they were revoked before."""
+        """Let the client certificates of a machine count no more, and let it not enrol; False: that was so before."""
         now = self._clock()
         new = Credential(CERTIFICATE, machine_id, "", now, who=who, host=host, revoked=now, revoked_by=who)
         key = keys.certificates_key(machine_id)
 
         async def attempt() -> bool:
-            if await self._get(key):
+            stands = await self._get(key)
+            if stands and stands.bars:
                 await self._tell()  # on v2 an earlier attempt may have written the record alone
                 return False
-            await self._tell(Put(key, credential.encode(new), ABSENT))
+            await self._tell(Put(key, credential.encode(new), stands.entry.version if stands else ABSENT))
             return True
 
         return await self._retry.run(attempt)
+
+    async def let_enrol(self, revocation: Kept) -> None:
+        """Let a machine enrol whose client certificates were revoked: they still count no more.
+
+        Nothing is done if they were revoked once more since that was read.
+        """
+        key, now = revocation.entry.key, self._clock()
+
+        async def attempt() -> None:
+            stands = await self._get(key)
+            if stands and stands.is_of(revocation) and stands.bars:
+                one = stands.one or Credential(CERTIFICATE, keys.machine_of_certificates(key), "", now, revoked=now)
+                await self._store.swap(key, credential.encode(replace(one, enrols=True)), stands.entry.version)
+
+        await self._retry.run(attempt)
 
     async def forget(self, kept: Kept, who: str) -> None:
         """Remove a credential: it counts no more, and its id may be enrolled again.

@@ -114,6 +114,23 @@ def test_certificates_that_were_revoked_again_stay_so():
     run(story)
 
 
+def test_a_machine_that_was_revoked_again_may_not_enrol_by_an_earlier_word():
+    async def story(_loop):
+        site = Site()
+        await site.tool.revoke_certificates(N1, "otto", "desk")
+        earlier = await site.tool.revoked_certificates(N1)
+        assert earlier
+        await site.tool.let_enrol(earlier)
+        site.now += timedelta(seconds=1)
+        assert await site.tool.revoke_certificates(N1, "otto", "desk")
+        await site.other.let_enrol(earlier)
+        stands = await site.tool.revoked_certificates(N1)
+        assert stands
+        assert stands.bars
+
+    run(story)
+
+
 def test_a_record_that_cannot_be_read_is_removed():
     async def story(_loop):
         site = Site()
