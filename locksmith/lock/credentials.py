@@ -131,7 +131,8 @@ class CredentialStore:
 
         One that has taken its place since it was read is left as it is.
         """
-        return await self._retry.run(lambda: self._revoke(kept, who))
+        sent: list[bytes] = []
+        return await self._retry.run(lambda: self._revoke(kept, who, sent))
 
     async def revoked_certificates(self, machine_id: str) -> Kept | None:
         """Give the revocation of a machine's client certificates, if there is one."""
@@ -141,14 +142,16 @@ class CredentialStore:
         """Let the client certificates of a machine count no more, and let it not enrol; False: that was so before."""
         now = self._clock()
         new = Credential(CERTIFICATE, machine_id, "", now, who=who, host=host, revoked=now, revoked_by=who)
-        key = keys.certificates_key(machine_id)
+        key, record = keys.certificates_key(machine_id), credential.encode(new)
+        sent: list[bytes] = []
 
         async def attempt() -> bool:
             stands = await self._get(key)
             if stands and stands.bars:
                 await self._tell()  # on v2 an earlier attempt may have written the record alone
-                return False
-            await self._tell(Put(key, credential.encode(new), stands.entry.version if stands else ABSENT))
+                return stands.entry.value in sent
+            sent.append(record)
+            await self._tell(Put(key, record, stands.entry.version if stands else ABSENT))
             return True
 
         return await self._retry.run(attempt)
@@ -176,7 +179,7 @@ class CredentialStore:
 
         async def attempt() -> None:
             # Revoked first, with the word to the servers: after a removal alone, a server could believe what it keeps.
-            await self._revoke(kept, who)
+            await self._revoke(kept, who, [])
             stands = await self._get(kept.entry.key)
             if stands and stands.is_of(kept):
                 await remove(self._store, stands.entry)
@@ -185,14 +188,15 @@ class CredentialStore:
 
         await self._retry.run(attempt)
 
-    async def _revoke(self, kept: Kept, who: str) -> bool:
+    async def _revoke(self, kept: Kept, who: str, sent: list[bytes]) -> bool:
+        """Revoke it in one attempt. `sent` has the records that earlier attempts have sent: their answers were lost."""
         key = kept.entry.key
         stands = await self._get(key)
         if stands is None or stands.one is None or stands.one.revoked or not stands.is_of(kept):
             await self._tell()  # on v2 an earlier attempt may have written the record alone
-            return False
-        new = replace(stands.one, revoked=self._clock(), revoked_by=who, until=None)
-        await self._tell(Put(key, credential.encode(new), stands.entry.version))
+            return stands is not None and stands.entry.value in sent
+        sent.append(credential.encode(replace(stands.one, revoked=self._clock(), revoked_by=who, until=None)))
+        await self._tell(Put(key, sent[-1], stands.entry.version))
         return True
 
     async def _tell(self, *also: Put) -> None:

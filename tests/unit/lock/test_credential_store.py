@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 from locksmith.errors import OutcomeUnknownError
 from locksmith.lock.credentials import CredentialStore
@@ -16,15 +17,16 @@ N1 = "1" * 32
 START = datetime(2026, 5, 1, tzinfo=UTC)
 
 
-class LosesARemoval(Calm):
-    """Loses the answer of the first removal, and calls `then` before anything else happens."""
+class LosesAnAnswer(Calm):
+    """Loses the answer of the first call of this name, and calls `then` before anything else happens."""
 
     def __init__(self):
-        self.then = None
+        self.name = ""
+        self.then: Any = None
 
     async def carry(self, call):
         done = await super().carry(call)
-        if call.name == "delete" and self.then:
+        if call.name == self.name and self.then:
             then, self.then = self.then, None
             await then()
             raise OutcomeUnknownError("no answer came")
@@ -35,7 +37,7 @@ class Site:
     """A store, and the tools of two operators."""
 
     def __init__(self):
-        server, self.network = MemoryServer(), LosesARemoval()
+        server, self.network = MemoryServer(), LosesAnAnswer()
         self.store = MemoryStore(server)
         self.now = START
         self.tool, self.other = [
@@ -63,7 +65,7 @@ def test_a_token_that_a_machine_got_while_an_answer_was_lost_stays():
 
         await site.enrol()
         [kept] = await site.tool.named(N1)
-        site.network.then = enrols_again
+        site.network.name, site.network.then = "delete", enrols_again
         await site.tool.forget(kept, "otto")
         assert await site.counts() == new
 
@@ -127,6 +129,24 @@ def test_a_machine_that_was_revoked_again_may_not_enrol_by_an_earlier_word():
         stands = await site.tool.revoked_certificates(N1)
         assert stands
         assert stands.bars
+
+    run(story)
+
+
+def test_who_revokes_is_told_so_also_if_an_answer_was_lost():
+    async def story(_loop):
+        site = Site()
+
+        async def waits():
+            site.now += timedelta(seconds=5)
+
+        await site.enrol()
+        [kept] = await site.tool.named(N1)
+        for end in (lambda: site.tool.revoke(kept, "otto"), lambda: site.tool.revoke_certificates(N1, "otto", "desk")):
+            site.network.name, site.network.then = "swap", waits
+            assert await end()
+            assert site.network.then is None
+            assert not await end()
 
     run(story)
 
