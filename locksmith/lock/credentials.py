@@ -44,6 +44,27 @@ class Kept:
         """Whether it has lost the lease that was to end it, as in a copied keyspace: it counts for nothing then."""
         return self.one is not None and self.one.until is not None and not self.entry.lease
 
+    @property
+    def is_revocation(self) -> bool:
+        """Whether it is the record that the client certificates of a machine were revoked."""
+        return self.entry.key.startswith(keys.certificates_prefix())
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it is of a viewer or an operator; also a record that cannot be read is."""
+        return self.entry.key.startswith(keys.people_prefix())
+
+    @property
+    def bars(self) -> bool:
+        """Whether it keeps its machine from enrolling; also a revocation that cannot be read does."""
+        return self.is_revocation and not (self.one and self.one.enrols)
+
+    def is_of(self, earlier: "Kept") -> bool:
+        """Whether this is the credential that was read earlier, which may be revoked since; else it is another one."""
+        if self.one is None or earlier.one is None:
+            return self.entry == earlier.entry
+        return (self.one.digest, self.one.since) == (earlier.one.digest, earlier.one.since)
+
 
 class CredentialStore:
     """All credentials. Errors are those of the store, and `LockError`."""
@@ -95,59 +116,87 @@ class CredentialStore:
         return [*found, *await self._read(keys.certificates_prefix())]
 
     async def named(self, name: str, group: str | None = None) -> Sequence[Kept]:
-        """Find a machine by its id, a person, or machines by their host name, in one group or in all.
+        """Find a person, and a machine by its id, or else machines by their host name; in one group, no person.
 
-        An id means that machine alone, also if another has it as its host name: each machine says its own.
+        An id means no machine that has it as its host name: each machine says its own.
         """
         person = await self._get(keys.people_prefix() + tokens.public_of_person(name)) if group is None else None
         machines = [kept for kept in await self._read(keys.machines_prefix()) if _is_in(kept, group)]
         by_id = [kept for kept in machines if kept.one and kept.one.holder == name]
         by_name = [kept for kept in machines if kept.one and kept.one.hostname == name]
-        return by_id or ([person] if person else by_name)
+        return [*([person] if person else []), *(by_id or by_name)]
 
     async def revoke(self, kept: Kept, who: str) -> bool:
-        """Let a credential count no more; False: it was revoked before. It stays, so its id stays taken."""
-        return await self._retry.run(lambda: self._revoke(kept.entry.key, who))
+        """Let a credential count no more; False: it was revoked before. It stays, so its id stays taken.
+
+        One that has taken its place since it was read is left as it is.
+        """
+        sent: list[bytes] = []
+        return await self._retry.run(lambda: self._revoke(kept, who, sent))
 
     async def revoked_certificates(self, machine_id: str) -> Kept | None:
         """Give the revocation of a machine's client certificates, if there is one."""
         return await self._get(keys.certificates_key(machine_id))
 
     async def revoke_certificates(self, machine_id: str, who: str, host: str) -> bool:
-        """Let the client certificates of a machine count no more; False: they were revoked before."""
+        """Let the client certificates of a machine count no more, and let it not enrol; False: that was so before."""
         now = self._clock()
         new = Credential(CERTIFICATE, machine_id, "", now, who=who, host=host, revoked=now, revoked_by=who)
-        key = keys.certificates_key(machine_id)
+        key, record = keys.certificates_key(machine_id), credential.encode(new)
+        sent: list[bytes] = []
 
         async def attempt() -> bool:
-            if await self._get(key):
+            stands = await self._get(key)
+            if stands and stands.bars:
                 await self._tell()  # on v2 an earlier attempt may have written the record alone
-                return False
-            await self._tell(Put(key, credential.encode(new), ABSENT))
+                return stands.entry.value in sent
+            sent.append(record)
+            await self._tell(Put(key, record, stands.entry.version if stands else ABSENT))
             return True
 
         return await self._retry.run(attempt)
 
+    async def let_enrol(self, revocation: Kept) -> None:
+        """Let a machine enrol whose client certificates were revoked: they still count no more.
+
+        Nothing is done if they were revoked once more since that was read.
+        """
+        key, now = revocation.entry.key, self._clock()
+
+        async def attempt() -> None:
+            stands = await self._get(key)
+            if stands and stands.is_of(revocation) and stands.bars:
+                one = stands.one or Credential(CERTIFICATE, keys.machine_of_certificates(key), "", now, revoked=now)
+                await self._store.swap(key, credential.encode(replace(one, enrols=True)), stands.entry.version)
+
+        await self._retry.run(attempt)
+
     async def forget(self, kept: Kept, who: str) -> None:
-        """Remove a credential: it counts no more, and its id may be enrolled again."""
+        """Remove a credential: it counts no more, and its id may be enrolled again.
+
+        One that has taken its place since it was read is left as it is: the id may be enrolled while this call runs.
+        """
 
         async def attempt() -> None:
             # Revoked first, with the word to the servers: after a removal alone, a server could believe what it keeps.
-            await self._revoke(kept.entry.key, who)
-            if stands := await self._get(kept.entry.key):
+            await self._revoke(kept, who, [])
+            stands = await self._get(kept.entry.key)
+            if stands and stands.is_of(kept):
                 await remove(self._store, stands.entry)
-            if kept.one is not None and kept.one.role == CERTIFICATE:
+            if kept.is_revocation:
                 await self._tell()  # they count again
 
         await self._retry.run(attempt)
 
-    async def _revoke(self, key: str, who: str) -> bool:
+    async def _revoke(self, kept: Kept, who: str, sent: list[bytes]) -> bool:
+        """Revoke it in one attempt. `sent` has the records that earlier attempts have sent: their answers were lost."""
+        key = kept.entry.key
         stands = await self._get(key)
-        if stands is None or stands.one is None or stands.one.revoked:
+        if stands is None or stands.one is None or stands.one.revoked or not stands.is_of(kept):
             await self._tell()  # on v2 an earlier attempt may have written the record alone
-            return False
-        new = replace(stands.one, revoked=self._clock(), revoked_by=who, until=None)
-        await self._tell(Put(key, credential.encode(new), stands.entry.version))
+            return stands is not None and stands.entry.value in sent
+        sent.append(credential.encode(replace(stands.one, revoked=self._clock(), revoked_by=who, until=None)))
+        await self._tell(Put(key, sent[-1], stands.entry.version))
         return True
 
     async def _tell(self, *also: Put) -> None:

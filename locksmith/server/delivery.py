@@ -62,6 +62,8 @@ _CAUSES: Final = (
 """What the library's words about a connection mean: they have the URL in them, and are not repeated."""
 _SHORTEST_PART: Final = 4
 """Characters of the shortest part of a URL that is left out of what the library says of it."""
+_SHORTEST_CAUSE: Final = 3
+"""Characters of the shortest word of `_CAUSES`: such a part of a URL is left out before they are looked for."""
 
 
 class DeliveryError(LocksmithError):
@@ -147,7 +149,7 @@ def _problem_of(target: Target, title: str, message: str, told: Notice) -> str:
     except Exception as error:  # noqa: BLE001 - the library's import and its plugins may raise anything
         return f"apprise cannot be used: {type(error).__name__}"
     _add_fields(plugin, told)
-    heard = _Heard()
+    heard = _Heard(url)
     logger = logging.getLogger("apprise")
     logger.addHandler(heard)
     try:
@@ -218,8 +220,9 @@ class _Heard(logging.Handler):
     `cause`: how a connection failed, which it says in a line for debugging; empty: it does not.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
         super().__init__(logging.DEBUG)
+        self._url = url
         self._thread = threading.get_ident()
         self.lines: list[str] = []
         self.cause = ""
@@ -230,22 +233,23 @@ class _Heard(logging.Handler):
             return
         if record.levelno < logging.WARNING:
             if str(record.msg).startswith("Socket Exception"):
-                self.cause = self.cause or _cause(record.getMessage())
+                self.cause = self.cause or _cause(self._url, record.getMessage())
         elif len(self.lines) < 3:  # noqa: PLR2004 - the first say the cause
             self.lines.append(one_line(record.getMessage(), 300))
 
 
-def _cause(text: str) -> str:
-    return next((cause for words, cause in _CAUSES if re.search(words, text, re.IGNORECASE)), "")
+def _cause(url: str, text: str) -> str:
+    said = _without(url, text, _SHORTEST_CAUSE)  # a host may be named `refused`
+    return next((cause for words, cause in _CAUSES if re.search(words, said, re.IGNORECASE)), "")
 
 
-def _without(url: str, text: str) -> str:
-    """Give a text in one line, without any part of a URL: tokens stand in its path too."""
-    for part in sorted(_parts(url), key=len, reverse=True):
-        text = text.replace(part, MASK)
+def _without(url: str, text: str, shortest: int = _SHORTEST_PART) -> str:
+    """Give a text in one line, without any part of a URL: tokens stand in its path too, and a host in small letters."""
+    for part in sorted(_parts(url, shortest), key=len, reverse=True):
+        text = re.sub(re.escape(part), MASK, text, flags=re.IGNORECASE)
     return one_line(text, 500)
 
 
-def _parts(url: str) -> set[str]:
+def _parts(url: str, shortest: int) -> set[str]:
     pieces = [url, *re.split(r"[/?&=@:;,#]+", url.partition(":")[2])]
-    return {form for piece in pieces for form in (piece, unquote(piece)) if len(form) >= _SHORTEST_PART}
+    return {form for piece in pieces for form in (piece, unquote(piece)) if len(form) >= shortest}

@@ -3,7 +3,8 @@
 The machine makes its token itself, and sends the digest. So the server never has the token, and the same request again
 after a lost answer is answered as the first was: it changes nothing. No answer has a secret in it.
 
-A machine that has a credential gets no other one. With the secret alone, a thief cannot become such a machine.
+A machine that has a credential gets no other one, and a machine that was revoked gets none. With the secret alone, a
+thief cannot become such a machine.
 """
 
 import asyncio
@@ -119,21 +120,23 @@ class Enrolment:
         if isinstance(secret, Wrong) and secret.too_many:
             return unauthorized("too many wrong secrets came from here", 429, {"Retry-After": str(int(FRESH))})
         key = keys.machines_prefix() + tokens.public_of_machine(asked.group, asked.machine)
-        entry = (await self._store.get(key)).entry
-        stands = read_kept(entry) if entry else None
+        found, revoked = await self._store.read([key, keys.certificates_key(asked.machine)])
+        stands = read_kept(found.entry) if found.entry else None
         if stands and stands.one and not stands.one.revoked and tokens.same(stands.one.digest, asked.digest):
             return SUCCESS  # its first answer was lost; also if the secret has ended since
         if isinstance(secret, Wrong) or secret.one is None or secret.ended:
             return unauthorized("no such enrolment secret is known here: it has expired, was closed, or is wrong", 401)
         if secret.one.groups != (asked.group,):
             return unauthorized("this enrolment secret is one of another group")
-        if stands:
-            return _taken(stands, asked.machine)
-        return await self._write(key, asked, secret, written)
+        revocation = read_kept(revoked.entry) if revoked.entry else None
+        if stands or (revocation and revocation.bars):
+            return _barred(stands, revocation, asked.machine)
+        guard = Check(keys.certificates_key(asked.machine), revoked.version)
+        return await self._write(key, asked, secret, guard, written)
 
-    async def _write(self, key: str, asked: Asked, secret: Kept, written: list[Event]) -> Answer:
+    async def _write(self, key: str, asked: Asked, secret: Kept, guard: Check, written: list[Event]) -> Answer:
         assert secret.one is not None  # noqa: S101 - checked by the caller
-        also: list[Check | Put] = [Check(secret.entry.key, secret.entry.version)]
+        also: list[Check | Put] = [Check(secret.entry.key, secret.entry.version), guard]
         if secret.one.most is not None:
             count = await self._store.get(keys.enrolled_key(secret.public))
             before = int(count.entry.value) if count.entry and count.entry.value.isdigit() else 0
@@ -205,8 +208,15 @@ def _digest(text: str) -> str:
     return text
 
 
-def _taken(stands: Kept, machine: str) -> Answer:
-    way = f"an operator lets it enrol again with `locksmithctl enroll forget {machine}`"
-    if stands.one and stands.one.revoked:
-        return unauthorized(f"the credential of this machine was revoked at {moment(stands.one.revoked)}: {way}")
-    return unauthorized(f"this machine is enrolled already, with another token: {way}")
+def _barred(stands: Kept | None, revocation: Kept | None, machine: str) -> Answer:
+    """Refuse a machine whose credential stands in the way, or else the revocation of all that it had."""
+    kept = stands or revocation
+    one = kept.one if kept else None
+    when = f" at {moment(one.revoked)}" if one and one.revoked else ""
+    if stands is None:
+        said = f"this machine was revoked{when}, in all groups"
+    elif when:
+        said = f"the credential of this machine was revoked{when}"
+    else:
+        said = "this machine is enrolled already, with another token"
+    return unauthorized(f"{said}: an operator lets it enrol again with `locksmithctl enroll forget {machine}`")

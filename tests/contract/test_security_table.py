@@ -56,6 +56,16 @@ def certificate_revoked(world):
     return world.acts(certificate=world.certificate(stolen))
 
 
+def enrolment_revoked(world):
+    stolen = f"{9:032x}"
+    secrets = [(world.secret, "web"), (world.open("db"), "db")]
+    assert world.tool("server", "enroll", "revoke", stolen) == 0
+    came_back = [world.enrol(secret.text, stolen, group) == 200 for secret, group in secrets]
+    assert world.tool("server", "enroll", "forget", stolen) == 0
+    assert world.enrol(world.secret.text, stolen) == 200
+    return any(came_back)
+
+
 def machine_sign_in(world):
     async def story(store):
         credentials, _ = await world.signed_in(store)
@@ -237,6 +247,7 @@ ATTEMPTS = {
     "session-over": session_over,
     "enrolment-new": lambda world: world.enrol(world.secret.text, f"{2:032x}") == 200,
     "enrolment-taken": lambda world: world.enrol(world.secret.text, world.machine) == 200,
+    "enrolment-revoked": enrolment_revoked,
     "enrolment-replay": enrolment_replay,
     "enrolment-other-group": lambda world: world.enrol(world.secret.text, OTHER, "db") == 200,
     "enrolment-call": lambda world: world.acts(world.secret.text) or world.who(world.secret.text) is not None,

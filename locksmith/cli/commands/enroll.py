@@ -1,6 +1,5 @@
 """`enroll`: the credentials of locksmith-server. `enroll machine` is in a module of its own."""
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -9,6 +8,7 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
+from locksmith.cli.commands.enroll_names import MACHINE_ID, Meant, find, name_argument, unknown
 from locksmith.cli.commands.enroll_view import HEAD, certificates_of, fields, row, title, until
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
@@ -19,11 +19,11 @@ from locksmith.fleet.phrases import group_name
 from locksmith.host.hostname import read_hostname
 from locksmith.lock.credentials import CredentialStore, Kept
 from locksmith.lock.history import History
-from locksmith.lock.records.credential import CERTIFICATE, ENROLMENT, MACHINE, OPERATOR, VIEWER, Credential
+from locksmith.lock.records.credential import ENROLMENT, OPERATOR, VIEWER, Credential
 from locksmith.lock.records.event import REVOKED
 from locksmith.store.protocol import Store
 from locksmith.util.tokens import Token
-from locksmith.util.words import named
+from locksmith.util.words import quoted
 from locksmith.window.duration import parse_duration
 
 NOTICED: Final = "servers refuse it within 5 s"
@@ -31,7 +31,6 @@ LONGEST_SECRET: Final = timedelta(days=7)
 """For how long machines can enrol with one secret at most."""
 LONGEST_NAME: Final = 100
 """Characters of a person's name."""
-_MACHINE_ID = re.compile("[0-9a-f]{32}")
 
 
 @click.group(cls=GoGroup, invoke_without_command=True)
@@ -132,86 +131,120 @@ def list_(session: Session, *, as_json: bool) -> None:
         note("there is no credential: `locksmithctl enroll` shows how one is made")
 
 
+in_option = click.option(
+    "--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it."
+)
+person_option = click.option("--person", cls=GoOption, is_flag=True, help="NAME is a person's, and no machine's.")
+
+
 @enroll.command("revoke", cls=GoCommand)
-@click.argument("name", metavar="NAME")
-@click.option("--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it.")
+@name_argument
+@in_option
+@person_option
 @pass_session
-def revoke(session: Session, *, name: str, group: str | None) -> None:
+def revoke(session: Session, *, name: str, group: str | None, person: bool) -> None:
     """Let what a machine or a person has count no more: its token, and a machine's client certificates.
 
-    NAME is a machine-id, a host name, or a person's name. Its name stays taken. With --in, only the token of a machine
-    in that group is revoked. Client certificates count for all groups, so they are revoked without --in.
+    NAME is a machine-id, a host name, or a person's name. Its name stays taken, and the machine cannot enrol in any
+    group. With --in, only the token of a machine in that group is revoked. Client certificates count for all groups, so
+    they are revoked without --in.
     """
+    _refuse_mixture(group, person=person)
 
-    async def work(store: Store) -> list[tuple[str, bool]]:
+    async def work(store: Store) -> list[str]:
         every, who = CredentialStore(store), invoking_user()
-        found = await _of_one(store, name, group)
-        machine = _machine(name, found)
+        meant = await find(store, name, group, person=person)
         done = []
-        if machine and group is None:
-            host = read_hostname(session.paths)
-            done.append((certificates_of(machine), await every.revoke_certificates(machine, who, host)))
-        done += [(title(kept), await every.revoke(kept, who)) for kept in found if not _is_revocation(kept)]
+        if meant.machine and group is None:
+            is_new = await every.revoke_certificates(meant.machine, who, read_hostname(session.paths))
+            done.append((certificates_of(meant.machine), is_new))
+            meant = await find(store, meant.machine, None)  # it may have enrolled meanwhile, and cannot any more
+            if not meant.tokens:
+                note("no token of this id is known")
+        unread = [kept for kept in meant.tokens if kept.one is None]
+        done += [(title(kept), await every.revoke(kept, who)) for kept in meant.tokens if kept not in unread]
         if any(is_new for _, is_new in done):
-            await _note(store, machine, found, session.config.group)
-        return done
+            await _note(store, meant.machine, meant.tokens, session.config.group)
+        way = f"`locksmithctl enroll forget{' --person' * person} {quoted(name)}` removes it"
+        return [
+            *(
+                f"{what} is revoked: {NOTICED}" if new else f"nothing to revoke: {what} was revoked before"
+                for what, new in done
+            ),
+            *(f"{title(kept)} cannot be read, so it lets no caller in: {way}" for kept in unread),
+        ]
 
-    for what, done in session.with_store(work):
-        say(f"{what} is revoked: {NOTICED}" if done else f"nothing to revoke: {what} was revoked before")
+    for line in session.with_store(work):
+        say(line)
 
 
 @enroll.command("forget", cls=GoCommand)
-@click.argument("name", metavar="NAME")
-@click.option("--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it.")
+@name_argument
+@in_option
+@person_option
 @click.option("--certificates", cls=GoOption, is_flag=True, help="Only let client certificates count again.")
 @pass_session
-def forget(session: Session, *, name: str, group: str | None, certificates: bool) -> None:
+def forget(session: Session, *, name: str, group: str | None, person: bool, certificates: bool) -> None:
     """Revoke a token and remove it, so that the machine or the person can be enrolled again.
 
     The client certificates of a machine stay revoked. With --certificates they count again, and tokens stay as they
     are.
     """
-    if certificates and group is not None:
-        raise UsageError("client certificates count for all groups: leave out --in or --certificates; nothing was done")
+    _refuse_mixture(group, person=person, certificates=certificates)
     if certificates:
         _let_certificates_count(session, name)
         return
 
-    async def work(store: Store) -> tuple[list[Kept], list[Kept]]:
-        found = await _of_one(store, name, group)
-        tokens = [kept for kept in found if not _is_revocation(kept)]
-        if not tokens:
-            raise _unknown(name)
-        for kept in tokens:
+    async def work(store: Store) -> Meant:
+        meant = await find(store, name, group, person=person)
+        if not meant.tokens and not meant.revocation:
+            raise unknown(name)
+        for kept in meant.tokens:
             await CredentialStore(store).forget(kept, invoking_user())
-        if any(kept.one and not kept.one.revoked for kept in tokens):
-            await _note(store, _machine(name, found), tokens, session.config.group)
-        return tokens, [kept for kept in found if _is_revocation(kept)]
+        if meant.revocation:
+            await CredentialStore(store).let_enrol(meant.revocation)
+        if any(kept.one and not kept.one.revoked for kept in meant.tokens):
+            await _note(store, meant.machine, meant.tokens, session.config.group)
+        return meant
 
-    tokens, revocations = session.with_store(work)
-    for kept in tokens:
+    meant = session.with_store(work)
+    for kept in meant.tokens:
         say(f"{title(kept)} is forgotten, and can be enrolled again: {NOTICED}")
-    for kept in revocations:
-        machine = kept.one.holder if kept.one else name
-        note(f"{title(kept)} stays revoked: `locksmithctl enroll forget {machine} --certificates` lets it count again")
+    if meant.revocation and not meant.tokens:
+        say(f"the machine {meant.machine} can be enrolled again")
+    if meant.revocation:
+        way = f"`locksmithctl enroll forget {meant.machine} --certificates` lets it count again"
+        note(f"{certificates_of(meant.machine)} stays revoked: {way}")
+
+
+def _refuse_mixture(group: str | None, *, person: bool, certificates: bool = False) -> None:
+    if certificates and (person or group is not None):
+        raise UsageError(
+            "client certificates are a machine's, for all groups: leave out --in and --person, or --certificates; "
+            "nothing was done"
+        )
+    if person and group is not None:
+        raise UsageError("a person has one token for all its groups: leave out --in or --person; nothing was done")
 
 
 def _let_certificates_count(session: Session, name: str) -> None:
     """Remove the revocation of a machine's client certificates. `LockError`: there is none."""
 
-    async def work(store: Store) -> Kept:
-        for kept in await _of_one(store, name, None):
-            if _is_revocation(kept):
-                await CredentialStore(store).forget(kept, invoking_user())
-                return kept
-        raise LockError(f"no client certificates of {name!r} are revoked; nothing was done")
+    async def work(store: Store) -> str:
+        meant = await find(store, name, None)
+        if meant.revocation is None:
+            raise LockError(f"no client certificates of {name!r} are revoked; nothing was done")
+        await CredentialStore(store).forget(meant.revocation, invoking_user())
+        return meant.machine
 
-    say(f"{title(session.with_store(work))} counts again, within 5 s")
+    say(f"{certificates_of(session.with_store(work))} counts again, within 5 s")
 
 
 def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts: str | None) -> None:
     if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
         raise UsageError(f"a name has 1 to {LONGEST_NAME} characters that can be printed; nothing was done")
+    if MACHINE_ID.fullmatch(name):
+        raise UsageError(f"{name} is a machine-id, which means that machine alone: use another name; nothing was done")
     length = _length(lasts, "--for") if lasts is not None else None
     new = _new(session, role, name, tuple(groups), length=length)
     ttl = length.total_seconds() if length else None
@@ -257,49 +290,10 @@ def _length(text: str, flag: str, longest: timedelta = timedelta(days=3660)) -> 
     return length
 
 
-async def _of_one(store: Store, name: str, group: str | None) -> list[Kept]:
-    """Find what a machine, or a person, has. `LockError`: none is known, or the name means several machines.
-
-    A machine-id of which nothing is known may have a certificate: then there is nothing, and no error.
-    """
-    every = CredentialStore(store)
-    found = list(await every.named(name, group))
-    if _MACHINE_ID.fullmatch(name):  # another machine may call itself so
-        found = [kept for kept in found if kept.one and kept.one.holder == name]
-    if len({kept.one.holder if kept.one else kept.entry.key for kept in found}) > 1:
-        said = named([title(kept) for kept in found])
-        raise LockError(f"{name!r} means {said}: give the machine-id; nothing was done")
-    machine = _machine(name, found)
-    if machine and group is None:
-        named_so = [kept for kept in await every.named(machine) if kept.one and kept.one.holder == machine]
-        revoked = await every.revoked_certificates(machine)
-        found = [*named_so, *([revoked] if revoked else [])]
-    elif not found:
-        raise _unknown(name)
-    return found
-
-
 async def _note(store: Store, machine: str, found: Sequence[Kept], group: str) -> None:
     """Write into the history that a machine's credential counts no more: of each of its groups, or of this one."""
     if not machine:
         return
-    tokens = [kept.one for kept in found if kept.one and kept.one.role == MACHINE]
-    hostnames = {one.groups[0]: one.hostname for one in tokens} or {group: ""}
+    hostnames = {kept.one.groups[0]: kept.one.hostname for kept in found if kept.one} or {group: ""}
     for each, hostname in hostnames.items():
         await History(store, each).add(author().act_about(machine, hostname, REVOKED, ""))
-
-
-def _unknown(name: str) -> LockError:
-    return LockError(f"there is no credential of {name!r}: see `locksmithctl enroll list`; nothing was done")
-
-
-def _machine(name: str, found: Sequence[Kept]) -> str:
-    """Give the machine-id that a name means; empty: it is a person's."""
-    if _MACHINE_ID.fullmatch(name):
-        return name
-    one = found[0].one if found else None
-    return one.holder if one and one.role == MACHINE else ""
-
-
-def _is_revocation(kept: Kept) -> bool:
-    return kept.one is not None and kept.one.role == CERTIFICATE

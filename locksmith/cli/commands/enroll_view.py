@@ -36,6 +36,7 @@ def fields(kept: Kept, one: Credential) -> dict[str, object]:
         "revoked": optional_moment(one.revoked) or None,
         "revoked_by": one.revoked_by or None,
         "most": one.most,
+        "enrols": one.enrols,
         "counts": not (one.revoked or kept.ended),
     }
 

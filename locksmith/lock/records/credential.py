@@ -14,7 +14,10 @@ from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_m
 
 MACHINE, VIEWER, OPERATOR, ENROLMENT, SESSION = "machine", "viewer", "operator", "enrolment", "session"
 CERTIFICATE = "certificate"
-"""The client certificates of a machine. They are not in the store: a record is there if they were revoked."""
+"""The client certificates of a machine. They are not in the store: a record is there if they were revoked.
+
+The machine has lost all that it had. So it may not enrol either, until an operator lets it (`enrols`).
+"""
 PEOPLE = frozenset({VIEWER, OPERATOR})
 ROLES = PEOPLE | {MACHINE, ENROLMENT, SESSION, CERTIFICATE}
 
@@ -25,7 +28,8 @@ class Credential:
 
     `groups` are those for which it counts (none: all). `until` is when it ends by its lease (None: when it is revoked).
     `most` is how many machines an enrolment secret enrols (None: any number). `source` is the public part of what it
-    was got with: a machine's enrolment secret, a session's token. A session has that token's digest in `proof`.
+    was got with: a machine's enrolment secret, a session's token. A session has that token's digest in `proof`. With
+    `enrols` the machine of revoked certificates may enrol; they count no more.
     """
 
     role: str
@@ -42,6 +46,7 @@ class Credential:
     most: int | None = None
     source: str = ""
     proof: str = ""
+    enrols: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
@@ -62,6 +67,7 @@ def encode(one: Credential) -> bytes:
         **({"most": one.most} if one.most is not None else {}),
         **({"source": one.source} if one.source else {}),
         **({"proof": one.proof} if one.proof else {}),
+        **({"enrols": True} if one.enrols else {}),
     }
     return dump(known, one.extra)
 
@@ -85,6 +91,7 @@ def decode(raw: bytes, key: str) -> Credential:
             most=jsonread.read(fields, "most", int) if "most" in fields else None,
             source=jsonread.read(fields, "source", str, ""),
             proof=jsonread.read(fields, "proof", str, ""),
+            enrols=jsonread.read(fields, "enrols", bool, False),
             extra={name: value for name, value in fields.items() if name not in _KNOWN},
         )
     except jsonread.BadJsonError as error:
@@ -108,5 +115,5 @@ def _groups(fields: dict[str, Any]) -> tuple[str, ...]:
 
 _KNOWN = {
     *("schema", "role", "holder", "digest", "groups", "since", "who", "host", "until", "revoked", "revoked_by"),
-    *("hostname", "most", "source", "proof"),
+    *("hostname", "most", "source", "proof", "enrols"),
 }

@@ -185,6 +185,11 @@ def certificates_key(machine_id: str) -> str:
     return certificates_prefix() + segment(machine_id)
 
 
+def machine_of_certificates(key: str) -> str:
+    """Undo `certificates_key`."""
+    return unsegment(key.removeprefix(certificates_prefix()))
+
+
 def people_prefix() -> str:
     """Name the prefix of the credentials of viewers and operators."""
     return f"{CREDENTIALS}people/"

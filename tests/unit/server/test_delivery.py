@@ -74,6 +74,7 @@ def test_a_webhook_gets_the_json_of_the_documentation(target):
         ("json://127.0.0.1:1/secret-token", "it refused the connection: no program listens there"),
         ("mailto://u:p@127.0.0.1:1/?to=a@b.example&from=c@d.example", "it refused the connection: no program listens"),
         ("json://nothing.invalid/secret-token", "its host name was not found"),
+        ("json://Refused.invalid/secret-token/timeout", "its host name was not found"),
         ("jsons://127.0.0.1:{tls}/secret-token", "its TLS certificate is not one to trust"),
         ("json://127.0.0.1:{silent}/secret-token?rto=0.5", "and gave no answer in time: the message may still arrive"),
         ("json://127.0.0.1:{gone}/secret-token", "it ended the connection without an answer"),

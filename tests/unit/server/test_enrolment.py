@@ -28,15 +28,22 @@ LASTS = 3600.0
 
 
 class Lossy(Calm):
-    """Loses the answers of writes, before or after they are done, or nothing."""
+    """Loses the answers of writes, before or after they are done, or nothing.
+
+    `before_a_write`: what others do right before the next write.
+    """
 
     def __init__(self):
         self.lose = ""
+        self.before_a_write: Any = None
         self.away = False
 
     async def carry(self, call):
         if self.away:
             raise StoreUnavailableError("etcd does not answer")
+        if call.write and self.before_a_write:
+            others, self.before_a_write = self.before_a_write, None
+            await others()
         if not call.write or not self.lose:
             return await super().carry(call)
         how, self.lose = self.lose, ""
@@ -122,6 +129,50 @@ def test_a_thief_with_the_secret_does_not_become_a_machine_that_is_enrolled():
         new = token_of()
         assert await site.enrols(secret, token=new) == SUCCESS
         assert await site.machines() == {N1: new.digest}
+
+    run(story)
+
+
+@pytest.mark.parametrize("record", ["", "{"])
+def test_a_machine_that_was_revoked_does_not_come_back_until_an_operator_lets_it(record):
+    async def story(_loop):
+        site = Site()
+        web, db = await site.open(), await site.open("db")
+        assert await site.tool.revoke_certificates(N1, "otto", "desk")
+        if record:  # which cannot be read
+            entry = (await site.store.get(keys.certificates_key(N1))).entry
+            assert entry
+            await site.store.swap(entry.key, record.encode(), entry.version)
+        for secret, group in ((web, "web"), (db, "db")):
+            answer = await site.enrols(secret, group=group)
+            assert refused(answer, 403, "this machine was revoked")
+            assert refused(
+                answer, 403, f"in all groups: an operator lets it enrol again with `locksmithctl enroll forget {N1}`"
+            )
+        assert await site.machines() == {}
+        assert await site.enrols(web, N2) == SUCCESS
+        revocation = await site.tool.revoked_certificates(N1)
+        assert revocation
+        await site.tool.let_enrol(revocation)
+        assert await site.enrols(web) == SUCCESS
+        assert await site.tool.revoked_certificates(N1)
+        assert await site.tool.revoke_certificates(N1, "otto", "desk")
+        assert refused(await site.enrols(db, group="db"), 403, "this machine was revoked at ")
+
+    run(story)
+
+
+def test_a_machine_that_is_revoked_while_it_enrols_is_refused():
+    async def story(_loop):
+        site = Site()
+
+        async def revokes():
+            await site.tool.revoke_certificates(N1, "otto", "desk")
+
+        secret, site.network.before_a_write = await site.open(), revokes
+        assert refused(await site.enrols(secret), 403, "this machine was revoked at ")
+        assert site.network.before_a_write is None
+        assert await site.machines() == {}
 
     run(story)
 
