@@ -195,6 +195,7 @@ def test_a_machine_that_was_revoked_enrols_once_an_operator_lets_it(machine):
     assert machine.who(machine.token)[0] == 200
     revoked = [one for one in machine.everything() if one["role"] == "certificate" and one["holder"] == machine.id]
     assert [(one["counts"], one["enrols"]) for one in revoked] == [(False, True)]
+    assert re.search(rf"certificate +{machine.id} .* revoked, may enrol", machine.ctl("enroll", "list").out)
 
 
 def test_a_name_of_two_revokes_neither_and_an_empty_one_is_refused(machine):

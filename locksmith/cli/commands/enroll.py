@@ -165,7 +165,9 @@ def revoke(session: Session, *, name: str, group: str | None, person: bool) -> N
         done += [(title(kept), await every.revoke(kept, who)) for kept in meant.tokens if kept not in unread]
         if any(is_new for _, is_new in done):
             await _note(store, meant.machine, meant.tokens, session.config.group)
-        way = f"`locksmithctl enroll forget{' --person' * person} {quoted(name)}` removes it"
+        way = f"`locksmithctl enroll forget {quoted(name)}` removes it"
+        if person:
+            way = f"`locksmithctl enroll forget --person {quoted(name)}` removes it"
         return [
             *(
                 f"{what} is revoked: {NOTICED}" if new else f"nothing to revoke: {what} was revoked before"

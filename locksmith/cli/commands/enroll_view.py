@@ -66,7 +66,7 @@ def until(one: Credential) -> str:
 
 def _state(kept: Kept, one: Credential) -> str:
     if one.revoked:
-        return "revoked"
+        return "revoked, may enrol" if one.enrols else "revoked"
     if kept.ended:
         return "ended: etcd was copied"
     return until(one)
