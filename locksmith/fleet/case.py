@@ -8,6 +8,7 @@ from locksmith.fleet.holders import HolderStatus, holder_statuses
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.waiter import Waiter
+from locksmith.util.text import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Case:
     def name(self) -> str:
         """What people call it."""
         known = (self.node, self.held, self.waiter, self.view.absent.get(self.machine_id))
-        return next((one.name for one in known if one is not None), self.machine_id)
+        return next((one.name for one in known if one is not None), plain(self.machine_id))
 
 
 def case(view: GroupView, machine_id: str, now: datetime, halt_after: HaltAfter = FIRST) -> Case:

@@ -10,6 +10,7 @@ from locksmith.lock.records.claim import COMMAND, COMMITTED, MANUAL, WENT_WRONG,
 from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.states import RELEASING, VERIFYING
+from locksmith.util.text import plain
 
 
 class HolderKind(StrEnum):
@@ -83,12 +84,12 @@ def holder_statuses(view: GroupView) -> list[HolderStatus]:
 def _holding(view: GroupView, holder: str) -> HolderStatus:
     claim, machine = view.claims.get(holder), view.machines.get(holder)
     if isinstance(claim, CorruptValueError):
-        return HolderStatus(holder, machine.name if machine else holder, HolderKind.UNREADABLE)
+        return HolderStatus(holder, machine.name if machine else plain(holder), HolderKind.UNREADABLE)
     if claim is None:
-        return HolderStatus(holder, machine.name if machine else holder, HolderKind.LEGACY)
+        return HolderStatus(holder, machine.name if machine else plain(holder), HolderKind.LEGACY)
     # The host of a manual claim is the operator's.
     name = machine.name if machine else claim.hostname if claim.is_machines else holder
-    return HolderStatus(holder, name or holder, _how(claim, machine, view.at), claim, machine)
+    return HolderStatus(holder, plain(name or holder), _how(claim, machine, view.at), claim, machine)
 
 
 def _how(claim: Claim, machine: Node | None, now: datetime | None) -> HolderKind:

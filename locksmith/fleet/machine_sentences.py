@@ -87,7 +87,7 @@ def of_aliases(found: Case) -> Iterator[str]:
     for one in holder_statuses(found.view):
         if one.holder in aliases(found.view, found.machine_id):
             yield (
-                f"A slot is held under the name {one.holder}, which does not keep this machine from its reboot: "
+                f"A slot is held under the name {one.name}, which does not keep this machine from its reboot: "
                 f"{holder_words(one, found.now)}. `locksmithctl unlock {quoted(one.holder)}` frees it."
             )
 

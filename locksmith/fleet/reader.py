@@ -16,9 +16,11 @@ from locksmith.lock.chunks import READS
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import incident, keys, member, node, order, share, waiter
+from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import FREEZE, HOLD, SPACING, Order
+from locksmith.lock.records.shown import shown
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.protocol import Entry, Store
 from locksmith.util.commands import with_group
@@ -78,7 +80,7 @@ class _Decoding:
                     await asyncio.sleep(0)
                 continue
             try:
-                found.append(parse(entry))
+                found.append(shown(parse(entry)))
                 self._memo.keep(entry, found[-1])
             except CorruptValueError as error:
                 self.problems.append(error)
@@ -119,7 +121,7 @@ async def read_group(store: Store, group: str, memo: Memo | None = None) -> Grou
     view = GroupView(
         group=group,
         semaphore=state.semaphore,
-        claims=state.claims,
+        claims={holder: shown(claim) for holder, claim in state.claims.items()},
         waiters=tuple(await decoded.all(_parse_place, ordered)),
         machines={one.machine_id: one for one in nodes if not one.has_expired(now)},
         absent=absent,
@@ -127,7 +129,7 @@ async def read_group(store: Store, group: str, memo: Memo | None = None) -> Grou
         freeze=await decoded.one(lambda entry: order.decode(entry.value, entry.key, FREEZE), freeze),
         holds=dict(await decoded.all(_parse_hold, held_back)),
         spacing=await decoded.one(lambda entry: order.decode(entry.value, entry.key, SPACING), spacing),
-        noted=tuple(await decoded.one(lambda entry: incident.decode(entry.value, entry.key), noted) or ()),
+        noted=tuple(await decoded.one(_parse_incidents, noted) or ()),
         problems=tuple(decoded.problems),
         revision=state.revision,
         at=now,
@@ -150,13 +152,17 @@ async def read_slots(store: Store, group: str) -> GroupView:
         for holder, reading in zip(chunk, readings, strict=True):
             with contextlib.suppress(CorruptValueError):
                 if reading.entry is not None:
-                    machines[holder] = node.decode(reading.entry.value, reading.entry.key, holder)
-    at = datetime.now(UTC)
-    return GroupView(group, state.semaphore, state.claims, machines=machines, revision=state.revision, at=at)
+                    machines[holder] = shown(node.decode(reading.entry.value, reading.entry.key, holder))
+    claims = {holder: shown(claim) for holder, claim in state.claims.items()}
+    return GroupView(group, state.semaphore, claims, machines=machines, revision=state.revision, at=datetime.now(UTC))
 
 
 def _parse_hold(entry: Entry) -> tuple[str, Order]:
-    return _name(entry), order.decode(entry.value, entry.key, HOLD)
+    return _name(entry), shown(order.decode(entry.value, entry.key, HOLD))
+
+
+def _parse_incidents(entry: Entry) -> list[Incident]:
+    return [shown(one) for one in incident.decode(entry.value, entry.key)]
 
 
 def _parse_node(entry: Entry) -> Node:

@@ -13,6 +13,7 @@ from random import Random
 from locksmith.errors import ConflictError, StoreError
 from locksmith.lock.records import keys
 from locksmith.lock.records.event import Event, decode, encode
+from locksmith.lock.records.shown import shown
 from locksmith.store.protocol import Note, Store
 from locksmith.util import jsonread
 
@@ -77,7 +78,7 @@ class History:
         found = []
         for entry in listing.entries:
             try:
-                found.append(decode(entry.value))
+                found.append(shown(decode(entry.value)))
             except jsonread.BadJsonError as error:
                 log.info("%s is no record of the history: %s", entry.key, error)
         return found

@@ -7,6 +7,7 @@ from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records.claim import COMMAND, FAILED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.protocol import ABSENT, Entry, Reading
+from locksmith.util.text import plain
 from locksmith.util.words import quoted
 
 
@@ -85,9 +86,9 @@ class HolderState:
             if self.claim.is_machines:
                 gone = "does not come back" if self.claim.is_clients else "has forgotten that claim"
                 way_out = f"; if its machine {gone}, {force} releases it"
-            return f"{self.holder} is {self.claim.describe()}{way_out}"
+            return f"{plain(self.holder)} is {self.claim.describe()}{way_out}"
         return (
-            f"{self.holder} is in the semaphore without a record: a legacy node or a legacy lock holds it; "
+            f"{plain(self.holder)} is in the semaphore without a record: a legacy node or a legacy lock holds it; "
             f"{unlock} frees it, `adopt = true` lets its own daemon do so once after a boot"
         )
 

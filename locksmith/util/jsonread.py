@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from locksmith.errors import LocksmithError
 from locksmith.util import limits
-from locksmith.util.text import cut
+from locksmith.util.text import cut, plain
 
 T = TypeVar("T")
 MISSING: Any = object()
@@ -17,7 +17,7 @@ class BadJsonError(LocksmithError, ValueError):
     """Cannot be read: JSON that is not what it must be. The text says where, and has at most 400 characters."""
 
     def __init__(self, problem: str) -> None:
-        super().__init__(cut(problem, _LONGEST_PROBLEM))
+        super().__init__(cut(plain(problem), _LONGEST_PROBLEM))
 
 
 _LONGEST_PROBLEM = 400

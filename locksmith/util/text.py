@@ -31,6 +31,14 @@ def printable(text: str) -> str:
     return text.translate(_SPELLING)
 
 
+def plain(text: str) -> str:
+    """Give a text of others without backquotes, in which our sentences have their commands (commands.py).
+
+    A machine could otherwise have a command shown to an operator, with the flags with which it works.
+    """
+    return text.replace("`", "'")
+
+
 def one_line(text: str, most: int = LONGEST_TEXT_LINE) -> str:
     """Give any text as a line with single spaces; a line that is too long is cut, with a mark."""
     return cut(printable(" ".join(text.split())), most)

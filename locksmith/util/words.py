@@ -39,9 +39,16 @@ def instead_of(word: str, known: Iterable[str]) -> str:
     return f"{', '.join(names) or 'none'}{did_you_mean(near)}"
 
 
+_ESCAPES = str.maketrans({"`": r"\140", "'": r"\'", "\\": r"\\"})
+
+
 def quoted(argument: object) -> str:
-    """Give an argument for a suggested command: a shell reads it as one word, and the tool reads no option."""
-    word = shlex.quote(str(argument))
+    """Give an argument for a suggested command: a shell reads it as one word, and the tool reads no option.
+
+    It has no backquote, at which the command would end (commands.py): `$'...'` of POSIX 2024 has an escape for it.
+    """
+    text = str(argument)
+    word = f"$'{text.translate(_ESCAPES)}'" if "`" in text else shlex.quote(text)
     return f"-- {word}" if word.startswith("-") else word
 
 

@@ -16,6 +16,7 @@ from locksmith.lock.records import older_names
 from locksmith.lock.records.cause import Cause, encode_causes, read_causes
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, read_moment, read_optional_moment
+from locksmith.util.text import plain
 from locksmith.util.words import quoted
 
 REBOOT = "reboot"
@@ -150,7 +151,7 @@ class Claim:
         return self.is_clients or (self.is_journaled and self.who == DAEMON)
 
     def describe(self) -> str:
-        """Say in a few words whose claim this is, for a person."""
+        """Say in a few words whose claim this is, for a person: in its texts it names no command."""
         who, machine = self.who or self.hostname or "an operator", self.hostname or self.holder
         by = {
             MANUAL: f"manually by {who}",
@@ -159,7 +160,7 @@ class Claim:
             FLEETLOCK: f"by the FleetLock client {machine} for its reboot",
         }
         words = f"held {by.get(self.kind, f'by a {self.kind} claim of {who}')} since {moment(self.held_since)}"
-        return f"{words}: {self.reason}" if self.reason else words
+        return plain(f"{words}: {self.reason}" if self.reason else words)
 
 
 def encode(claim: Claim) -> bytes:

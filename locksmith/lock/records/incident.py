@@ -15,6 +15,7 @@ from locksmith.lock.records.claim import DAEMON, HELD, REBOOT, WENT_WRONG, Claim
 from locksmith.lock.records.node import TTL, Node
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, read_moment
+from locksmith.util.text import plain
 from locksmith.util.words import named, quoted
 
 LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
@@ -42,7 +43,7 @@ class Incident:
     @property
     def name(self) -> str:
         """What people call the machine."""
-        return self.claim.hostname or self.claim.holder
+        return plain(self.claim.hostname or self.claim.holder)
 
     def describe(self) -> str:
         """Say it in a few words."""
@@ -117,7 +118,7 @@ def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -
     if not claim.is_machines or claim.acknowledged:
         return None
     if claim.state in WENT_WRONG:
-        return Incident(claim, claim.state, claim.failure)
+        return Incident(claim, claim.state, plain(claim.failure))
     if is_orphan(claim, present.get(claim.holder)):
         return Incident(claim, ORPHANED, ORPHAN_WORDS.format(quoted(claim.holder)))
     # One that has just got its slot shows itself at the latest before its point of no return.

@@ -13,6 +13,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.records.node import Node
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.text import plain
 
 KEPT = timedelta(days=30)
 """For how long a machine is remembered that vanished, or that left while it needed a reboot."""
@@ -51,7 +52,7 @@ class Member:
     @property
     def name(self) -> str:
         """What people call the machine."""
-        return self.hostname or self.machine_id
+        return plain(self.hostname or self.machine_id)
 
     def is_old(self, now: datetime) -> bool:
         """Tell whether it has been gone for so long that it is no longer remembered."""

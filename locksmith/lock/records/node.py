@@ -15,6 +15,7 @@ from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.lock.records.states import REBOOTING, STUCK
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.text import plain
 
 TTL = 900.0
 """Seconds after which a machine that says nothing is no longer present."""
@@ -77,7 +78,7 @@ class Node:
     @property
     def name(self) -> str:
         """What people call the machine."""
-        return self.hostname or self.machine_id
+        return plain(self.hostname or self.machine_id)
 
     @property
     def run(self) -> str:

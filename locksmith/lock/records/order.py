@@ -17,6 +17,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.records.keys import unsegment
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
+from locksmith.util.text import plain
 from locksmith.util.words import quoted
 
 FREEZE, HOLD, SPACING, HALT, RESTORED = "freeze", "hold", "spacing", "halt", "restored"
@@ -73,7 +74,7 @@ class Order:
         """Say by whom and since when, and why: `by alice since 2026-05-01T02:10:00Z: the database moves`."""
         ends = f", until {moment(self.until)}" if self.until else ""
         why = f": {self.reason}" if self.reason else ""
-        return f"by {self.who or 'an operator'} since {moment(self.since)}{ends}{why}"
+        return plain(f"by {self.who or 'an operator'} since {moment(self.since)}{ends}{why}")
 
 
 def way_out(kind: str, key: str) -> str:

@@ -12,6 +12,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import MACHINES, Claim
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, read_moment
+from locksmith.util.text import plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Waiter:
     @property
     def name(self) -> str:
         """What people call the one who waits."""
-        return self.hostname if self.is_machines and self.hostname else self.holder
+        return plain(self.hostname if self.is_machines and self.hostname else self.holder)
 
 
 def encode(waiter: Waiter) -> bytes:

@@ -94,7 +94,7 @@ def test_more_than_so_many_that_wait_are_refused_and_others_are_not():
     run(story)
 
 
-def test_a_token_in_any_spelling_and_session_is_one_caller_and_so_is_all_that_proves_nothing():
+def test_a_token_in_any_spelling_is_one_caller_and_so_is_all_that_proves_nothing():
     """Else who spells its token in 1000 ways, or invents 1000, has others wait for 1000 turns."""
 
     async def story(_loop):
