@@ -31,7 +31,7 @@ from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.past import encode_reboot, parse_reboot
 from locksmith.store.protocol import Entry, Position, Reading
 from locksmith.util import limits
-from locksmith.util.jsonread import BadJsonError, read
+from locksmith.util.jsonread import BadJsonError, check_plain, read
 from locksmith.util.records import optional_moment, read_optional_moment
 
 REQUEST, WAIT, COMMIT = "request", "wait", "commit"
@@ -45,7 +45,8 @@ LARGEST = 512 * 1024
 """Bytes of a call: a presence, in base64, is the longest part of any."""
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer: a `read` of several keys."""
-MOST_KEYS = 128
+MOST_KEYS, LONGEST_KEY = 128, 2048
+"""Keys of a `read`, each of them once, and characters of a key: a group and an id may have 200, escaped as `%XX`."""
 LONGEST = 1000
 """Characters of a reason or a failure."""
 
@@ -86,6 +87,7 @@ def encode_call(known: Position, claim: Claim | None = None, **fields: Any) -> b
 
 def decode_call(call: str, fields: dict[str, Any]) -> Call:
     """Read a call; `BadJsonError` says what is wrong with it."""
+    check_plain(fields)
     known = decode_position(fields)
     if call not in OF_A_CLAIM:
         return Call(known, None, fields)
@@ -222,8 +224,16 @@ def decode_entry(fields: dict[str, Any]) -> Entry:
 
 
 def encode_readings(readings: list[Reading]) -> list[dict[str, Any]]:
-    """Give readings of keys, for JSON."""
+    """Give readings of keys, for JSON. `StoreRefusedError`: they are more than an answer has."""
+    if sum(map(_size, readings)) > LARGEST_ANSWER:
+        raise StoreRefusedError(f"the answer is longer than {LARGEST_ANSWER >> 20} MiB: read fewer keys in a call")
     return [{"revision": one.revision, **({"entry": encode_entry(one.entry)} if one.entry else {})} for one in readings]
+
+
+def _size(reading: Reading) -> int:
+    """Give how many bytes a reading has as JSON, at most."""
+    entry = reading.entry
+    return 256 + (len(json.dumps(entry.key)) + len(entry.value) * 4 // 3 if entry else 0)
 
 
 def decode_readings(found: list[Any], keys: list[str]) -> list[Reading]:

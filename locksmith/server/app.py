@@ -27,7 +27,6 @@ from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.reply import Reply, date, read_body
 from locksmith.server.requests import TOO_SLOW, Call, head_problem, parse_body
 from locksmith.util.ratelimit import RateLimit
-from locksmith.util.visits import Stage
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +136,6 @@ class _Calls:
             return call
         if problem := self._unauthorized(request, call):
             return problem
-        request.state.guest.stage = Stage.ASKED
         refusal = await self._within_limit(rule, call)
         if refusal is not None:
             log.debug("%s of %s: %s: %s", call.client, call.group, refusal.kind, refusal.sentence)

@@ -126,6 +126,17 @@ class Connection(H11Protocol):
         super().on_response_complete()
         self._begun_after(before)
 
+    def pause_writing(self) -> None:
+        """Note that the client does not take its answer: it has a place, and may be ended for another."""
+        super().pause_writing()
+        self.guest.stage = Stage.SPEAKS
+        self.guest.park(parked=False)
+
+    def resume_writing(self) -> None:
+        """Note that it does again."""
+        super().resume_writing()
+        self._see_whole()
+
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words
         """Answer what is no HTTP, as all that is refused is answered."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:  # the answer to an earlier request is under way
@@ -157,6 +168,13 @@ class Connection(H11Protocol):
             self._within(CALL_LIMIT)
             if self.loop.time() - self.guest.since > LONGEST or {name for name, _ in self.headers} >= _TWO_LENGTHS:
                 self.cycle.keep_alive = False
+        self._see_whole()
+
+    def _see_whole(self) -> None:
+        """Note if there is a whole request without a whole answer, of a client that takes what is sent."""
+        going_on = self.cycle is not None and not (self.cycle.more_body or self.cycle.response_complete)
+        if going_on and not self.flow.write_paused:
+            self.guest.stage = Stage.ASKED
 
     def _within(self, seconds: float) -> None:
         self.guest.deadline = self.loop.time() + seconds

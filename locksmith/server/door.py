@@ -266,12 +266,18 @@ class Door:
             await asyncio.sleep(ROOM_PAUSE)
 
     def _shorten(self) -> None:
-        """Have a client of several connections end one with its next answer: it may have sent hundreds of requests."""
-        inside = [guest for guest in self._inside if guest not in self._parked]
-        crowd = Counter(guest.client for guest in inside)
-        going_on = [guest for guest in inside if not guest.last and crowd[guest.client] > 1]
-        if going_on and (protocol := dispensable(going_on).protocol) is not None:
-            protocol.finish()
+        """Have clients of several connections end some with their next answers, for those who wait.
+
+        They may have sent hundreds of requests in each.
+        """
+        inside = [guest for guest in self._inside if guest not in self._parked and guest.protocol is not None]
+        going_on = [guest for guest in inside if not guest.last]
+        waiting = 1 + sum(map(len, self._ready.values()))
+        for _ in range(min(TOGETHER, waiting - (len(inside) - len(going_on)))):
+            most = max(Counter(guest.client for guest in going_on).values(), default=0)
+            if most > 1 and (protocol := (guest := dispensable(going_on)).protocol) is not None:
+                protocol.finish()
+                going_on.remove(guest)
 
     def _without_request(self) -> list[Guest]:
         return [guest for guest in self._inside if guest.stage is not Stage.ASKED and guest not in self._parked]

@@ -7,19 +7,19 @@ Each call is read within limits, its machine is identified by its credential, an
 import asyncio
 import json
 import logging
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope, Send
 
 from locksmith.errors import ForbiddenError, LocksmithError, OlderJournalError, StoreError
 from locksmith.lock import machine_wire as wire
 from locksmith.server.answers import Answer, unauthorized
+from locksmith.server.api_http import Large
 from locksmith.server.app import Endpoint, Shortcut
 from locksmith.server.connection import Guest
 from locksmith.server.identity import Identity
@@ -32,7 +32,6 @@ from locksmith.server.turns import TooManyCallsError
 from locksmith.util.jsonread import BadJsonError, load_record
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.text import cut, printable
-from locksmith.util.visits import Stage
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +40,8 @@ LONGEST: Final = 2000
 PATH: Final = "/machines/v1/{group}/{call}"
 SHARED: Final = frozenset({wire.READ, wire.KNOWS})
 """Calls that wait for seconds for those of other machines: they take the place of no other caller."""
-_TARGET: Final = re.compile("(?:/.*)?/machines/v1/([^/]+)/([^/]+)")
-"""The same, below any prefix."""
+PIECE: Final = 64 * 1024
+"""Bytes of an answer that may lie here after its call has ended."""
 
 
 def make_routes(desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> list[Route]:
@@ -59,11 +58,14 @@ def make_shortcut(routes: Sequence[Route]) -> Shortcut:
     endpoint: Endpoint = routes[0].endpoint
 
     def find(scope: Scope) -> Endpoint | None:
-        found = _TARGET.fullmatch(scope["path"]) if scope["method"] == "POST" else None
-        if found is None or found[2] not in wire.CALLS:
+        if scope["method"] != "POST":
             return None
-        scope["path_params"] = {"group": found[1], "call": found[2]}
-        return endpoint
+        for route in routes:
+            found = route.path_regex.match(scope["path"])
+            if found is not None and found["call"] in wire.CALLS:
+                scope["path_params"] = found.groupdict()
+                return endpoint
+        return None
 
     return find
 
@@ -71,7 +73,7 @@ def make_shortcut(routes: Sequence[Route]) -> Shortcut:
 class _Calls:
     def __init__(self, desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> None:
         self._desk, self._identifies, self._groups = desk, identifies, groups
-        self._told = RateLimit(5, 1 / 30)
+        self._told, self._failed = RateLimit(5, 1 / 30), RateLimit(5, 1 / 30)
         self._limits = MachineLimits()
 
     async def answer(self, request: Request) -> Response:
@@ -81,7 +83,8 @@ class _Calls:
         except ClientDisconnect:
             return Reply(request, TOO_SLOW)  # which no machine reads
         except Exception as error:  # noqa: BLE001 - the machine must take no error for a permission
-            log.error("a machine's call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
+            if self._failed.allows(asyncio.get_running_loop().time()):
+                log.error("a machine's call failed: %s: %s", type(error).__name__, error)  # noqa: TRY400 - one line
             return _json(500, {"kind": wire.FAILED, "value": "the server failed: see the log of locksmith-server"})
 
     async def _answer(self, request: Request) -> Response:
@@ -89,21 +92,25 @@ class _Calls:
         who = await self._identifies.identify(request)
         if isinstance(who, Answer):
             return Reply(request, replace(who, closes=True))
-        if (answer := self._refusal(who, group, call) or self._limits.begin(who.name)) is not None:
+        if (answer := self._refusal(who, group, call) or self._limits.begin((group, who.name))) is not None:
             self._tell(who, answer.refusal.sentence if answer.refusal else "")
             return Reply(request, replace(answer, closes=True))
-        try:
-            return await self._do(request, who, group, call)
-        finally:
+
+        def ended() -> None:
             # Its next call comes within a minute. Of thousands, many have just been answered, and would end each other.
             request.state.guest.park(parked=True)
-            self._limits.end(who.name)
+            self._limits.end((group, who.name))
+
+        try:
+            return _Sent(await self._do(request, who, group, call), ended)
+        except BaseException:
+            ended()
+            raise
 
     async def _do(self, request: Request, who: Identity, group: str, call: str) -> Response:
         fields = await _read_call(request)
         if isinstance(fields, Response):
             return fields
-        request.state.guest.stage = Stage.ASKED
         try:
             if call == wire.WAIT:
                 waiting = await self._desk.wait(group, who, fields)
@@ -141,6 +148,33 @@ class _Calls:
     def _tell(self, who: Identity, sentence: str) -> None:
         if self._told.allows(asyncio.get_running_loop().time()):
             log.warning("refused: %s: %s", who.name, sentence)
+
+
+class _Sent(Response):
+    """Sends an answer, and says once when the client has taken it: until then its memory is that of its call."""
+
+    def __init__(self, answer: Response, ended: Callable[[], None]) -> None:
+        self._answer, self._ended = answer, ended
+        self.status_code, self.body, self.raw_headers = answer.status_code, answer.body, answer.raw_headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        left = [self._ended]
+
+        async def sends(message: Message) -> None:
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                if len(message.get("body", b"")) > PIECE:
+                    await send({**message, "more_body": True})
+                    message = {**message, "body": b""}
+                    await send({**message, "more_body": True})  # it waits until the client has taken the other
+                left.pop()()
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sends)
+        finally:
+            for end in left:
+                end()
 
 
 def answered(said: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
@@ -191,4 +225,6 @@ async def _read_call(request: Request) -> dict[str, Any] | Response:
 def _json(status: int, said: Mapping[str, Any]) -> Response:
     if isinstance(value := said.get("value"), str) and "kind" in said:
         said = {**said, "value": cut(printable(value), LONGEST)}
-    return Response(json.dumps(said), status, date(), media_type="application/json")
+    body = json.dumps(said).encode()
+    kind = Response if len(body) <= PIECE else Large
+    return kind(body, status, date(), media_type="application/json")

@@ -9,7 +9,7 @@ from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.util.ratelimit import RateLimit
 
 MOST_OF_ONE: Final = 16
-"""Calls of a machine that are under way at once, from the head of the first on. A daemon has a few."""
+"""Calls of a machine that are under way at once, from its head until its answer has been taken. A daemon has a few."""
 CALLS_AT_ONCE, CALLS_PER_SECOND = 200, 20
 """Calls of one machine at one server. A daemon makes a few in a minute."""
 MOST_MACHINES: Final = 20_000
@@ -28,14 +28,18 @@ TOO_MANY: Final = Answer(
 )
 
 
+Machine = tuple[str, str]
+"""Its group, and its id: with the secret of a group a caller may enrol any id there."""
+
+
 class MachineLimits:
-    """Counts the calls of each machine at this server."""
+    """Counts the calls of each machine at this server, until each has been answered."""
 
     def __init__(self) -> None:
-        self._under_way = Counter[str]()
-        self._counts: OrderedDict[str, RateLimit] = OrderedDict()
+        self._under_way = Counter[Machine]()
+        self._counts: OrderedDict[Machine, RateLimit] = OrderedDict()
 
-    def begin(self, machine: str) -> Answer | None:
+    def begin(self, machine: Machine) -> Answer | None:
         """Count a call that begins, until `end`; an answer refuses it, and then nothing is to end."""
         if self._under_way[machine] >= MOST_OF_ONE:
             return TOO_MANY_AT_ONCE
@@ -44,13 +48,13 @@ class MachineLimits:
         self._under_way[machine] += 1
         return None
 
-    def end(self, machine: str) -> None:
+    def end(self, machine: Machine) -> None:
         """Count a call no more that has ended."""
         self._under_way[machine] -= 1
         if not self._under_way[machine]:
             del self._under_way[machine]
 
-    def _count_of(self, machine: str) -> RateLimit:
+    def _count_of(self, machine: Machine) -> RateLimit:
         count = self._counts.setdefault(machine, RateLimit(CALLS_AT_ONCE, CALLS_PER_SECOND))
         self._counts.move_to_end(machine)
         if len(self._counts) > MOST_MACHINES:

@@ -69,6 +69,8 @@ class MachineRecords:
         asked = read(fields, "keys", list)
         if not 0 < len(asked) <= wire.MOST_KEYS or not all(isinstance(key, str) for key in asked):
             raise BadJsonError(f"the field 'keys' must be a list of 1 to {wire.MOST_KEYS} keys")
+        if len(set(asked)) < len(asked) or max(map(len, asked)) > wire.LONGEST_KEY:
+            raise BadJsonError(f"each key must be there once, with at most {wire.LONGEST_KEY} characters")
         require(who, Action.ACT, group, who.name)
         prefix = keys.group_prefix(group)
         for key in asked:

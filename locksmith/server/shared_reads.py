@@ -28,7 +28,8 @@ class SharedReads(ObservedStore):
     def __init__(self, store: Store) -> None:
         super().__init__(store, Meter())
         self._next: dict[tuple[str, ...], asyncio.Task[Sequence[Reading]]] = {}
-        self._began: dict[tuple[str, ...], float] = {}
+        self._began: dict[int, float] = {}
+        """When the last read of these keys began, by their hash: they may be long, and another's only costs time."""
         self._known: dict[Fingerprint, float] = {}
 
     async def read(self, keys: Sequence[str]) -> Sequence[Reading]:
@@ -52,13 +53,13 @@ class SharedReads(ObservedStore):
 
     async def _read(self, keys: tuple[str, ...]) -> Sequence[Reading]:
         try:
-            await asyncio.sleep(self._began.get(keys, float("-inf")) + TOGETHER - _now())
+            await asyncio.sleep(self._began.get(hash(keys), float("-inf")) + TOGETHER - _now())
         finally:
             # Who asks from now on did not ask before this read began.
             del self._next[keys]
         if len(self._began) >= MOST:
             self._began.clear()
-        self._began[keys] = _now()
+        self._began[hash(keys)] = _now()
         return await super().read(keys)
 
 

@@ -42,6 +42,21 @@ def check_depth(value: Any, raw: bytes) -> None:
         raise BadJsonError(f"it has more than {limits.DEEPEST} lists or objects within one another")
 
 
+def check_plain(value: Any) -> None:
+    """Refuse a whole number of more than 64 bits, and a text that is no Unicode: no store takes them."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            left += [*one, *one.values()]
+        elif isinstance(one, list):
+            left += one
+        elif isinstance(one, int) and not -(2**63) <= one < 2**63:
+            raise BadJsonError("a whole number has more than 64 bits")
+        elif isinstance(one, str) and not _is_unicode(one):
+            raise BadJsonError("a text has half of a surrogate pair")
+
+
 def load_object(raw: bytes | str) -> dict[str, Any]:
     """Read one JSON object. A name that appears twice, NaN, and a number beyond the largest are refused."""
     try:
@@ -96,6 +111,14 @@ def twice(names: Iterable[str]) -> str | None:
             return name
         seen.add(name)
     return None
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _depth(value: Any) -> int:

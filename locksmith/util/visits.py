@@ -20,7 +20,7 @@ NO_RESET: Final = struct.pack("ii", 0, 0)
 
 
 class Stage(enum.IntEnum):
-    """The progress of a connection."""
+    """The progress of a connection. It has `ASKED` if its request is whole, and its client takes the answer."""
 
     SILENT = 0
     SPEAKS = 1

@@ -72,7 +72,7 @@ def test_a_token_that_a_machine_got_while_an_answer_was_lost_stays():
     run(story)
 
 
-def test_of_two_operators_who_forget_or_revoke_one_credential_the_later_ends_no_new_one():
+def test_of_two_operators_who_end_one_credential_the_later_ends_no_new_one():
     async def story(_loop):
         site = Site()
         await site.enrol()

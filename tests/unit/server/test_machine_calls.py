@@ -3,14 +3,20 @@
 import asyncio
 import json
 
+import pytest
 from starlette.requests import Request
+from starlette.routing import Match
 
+from locksmith.config.model import Config
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock import machine_wire as wire
 from locksmith.server.connection import Guest
 from locksmith.server.identity import Identity, Role
-from locksmith.server.machine_calls import make_routes
+from locksmith.server.machine_calls import make_routes, make_shortcut
+from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.machine_limits import CALLS_AT_ONCE, CALLS_PER_SECOND
+from locksmith.store.memory import MemoryStore
+from locksmith.store.memory_server import MemoryServer
 from locksmith.store.protocol import Position
 from tests.builders.machine_desks import G, play
 
@@ -22,8 +28,8 @@ class Door:
         return Identity(Role.MACHINE, request.headers["authorization"])
 
 
-def hello(route, machine: str):
-    """Call as a machine, through the route."""
+async def hello(route, machine: str):
+    """Call as a machine, through the route, and take the answer."""
 
     async def receive():
         return {"type": "http.request", "body": wire.encode_call(Position(0)), "more_body": False}
@@ -36,7 +42,13 @@ def hello(route, machine: str):
         "path_params": {"group": G, "call": wire.HELLO},
         "state": {"guest": Guest(machine)},
     }
-    return route.endpoint(Request(scope, receive))
+
+    async def send(_message):
+        pass
+
+    answer = await route.endpoint(Request(scope, receive))
+    await answer(scope, receive, send)
+    return answer
 
 
 def test_a_machine_that_calls_without_end_is_refused_and_no_other_is(tmp_path):
@@ -55,3 +67,39 @@ def test_a_machine_that_calls_without_end_is_refused_and_no_other_is(tmp_path):
         assert later[-1] == 429
 
     play(story, tmp_path)
+
+
+def test_a_defect_fills_no_log(tmp_path, caplog):
+    async def story(servers):
+        desk = servers.desk()
+        desk._records = None  # a defect
+        route, _ = make_routes(desk, Door(), {G})
+        assert {(await hello(route, "a")).status_code for _ in range(50)} == {500}
+        assert 0 < caplog.text.count("a machine's call failed: AttributeError") < 10
+
+    play(story, tmp_path)
+
+
+PATHS = [
+    "/machines/v1/web/hello",
+    "/proxied/at/machines/v1/web/hello",
+    "/pro\nxied/machines/v1/web/hello",
+    "/machines/v1/web/hello\n",
+    "/machines/v1/we\nb/hello",
+    "/machines/v1/web/hello/",
+    "/machines/v1//hello",
+    "/machines/v1/machines/v1/hello",
+    "/xmachines/v1/web/hello",
+]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_shortcut_finds_what_the_routes_find(path):
+    routes = make_routes(MachineDesk(Config(), store=MemoryStore(MemoryServer())), Door(), {G})
+    scope = {"type": "http", "method": "POST", "path": path}
+    found = next((more for kind, more in (one.matches(scope) for one in routes) if kind is Match.FULL), None)
+    shortcut = make_shortcut(routes)(scope)
+    if found is None or found["path_params"]["call"] not in wire.CALLS:
+        assert shortcut is None
+    else:
+        assert (shortcut, scope["path_params"]) == (found["endpoint"], found["path_params"])

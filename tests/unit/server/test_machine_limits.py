@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 
 from locksmith.lock import machine_wire as wire
 from locksmith.server.app import make_app
@@ -16,6 +17,8 @@ from tests.builders.few_slots import FewSlots
 
 SLOW = 40
 INSIDE = 8
+SMALL, LARGE = 16 * 1024, 2 * 1024 * 1024
+"""Bytes of the kernel's buffers here, and of the answer to a read: they never have it whole."""
 
 
 class Desk:
@@ -25,7 +28,7 @@ class Desk:
         self.waits = []
 
     async def call(self, _group, who, call, _fields):
-        return {"answer": call, "machine": who.name}
+        return {"answer": call, "machine": who.name, **({"readings": "x" * LARGE} if call == wire.READ else {})}
 
     async def wait(self, _group, _who, _fields):
         self.waits.append(asyncio.get_running_loop().create_future())
@@ -42,7 +45,7 @@ class ByName:
     """Takes each caller for the machine that it names."""
 
     async def identify(self, request):
-        return Identity(Role.MACHINE, request.headers["authorization"], frozenset({"web"}))
+        return Identity(Role.MACHINE, request.headers["authorization"], frozenset({"web", "db"}))
 
 
 class Site:
@@ -50,16 +53,21 @@ class Site:
 
     def __init__(self, inside):
         self.desk = Desk()
-        routes = make_routes(self.desk, ByName(), {"web"})
+        routes = make_routes(self.desk, ByName(), {"web", "db"})
         app = make_app(FewSlots(), {}, routes, shortcut=make_shortcut(routes))
         self.listener = listen("127.0.0.1", 0)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         self.door = Door(self.listener, http_config(app), inside=inside)
         self.open = []
 
-    async def ask(self, machine, call, body=b"{}", *, length=None):
+    async def ask(self, machine, call, body=b"{}", *, length=None, group="web"):
         """Send a call; its body may be shorter than it says."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.listener.getsockname()[1])
-        head = f"POST /proxied/machines/v1/web/{call} HTTP/1.1\r\nHost: x\r\nAuthorization: {machine}\r\n"
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, self.listener.getsockname())
+        reader, writer = await asyncio.open_connection(sock=connection)
+        head = f"POST /proxied/machines/v1/{group}/{call} HTTP/1.1\r\nHost: x\r\nAuthorization: {machine}\r\n"
         writer.write(f"{head}Content-Length: {length or len(body)}\r\n\r\n".encode() + body)
         self.open.append(writer)
         return reader, writer
@@ -105,6 +113,40 @@ async def test_a_machine_has_sixteen_calls_at_once_and_each_more_is_refused():
         for one in said:
             one.cancel()
         await asyncio.gather(*said, return_exceptions=True)
+
+
+async def test_the_id_of_a_machine_in_another_group_counts_apart():
+    async with site_of() as site:
+        for _ in range(MOST_OF_ONE):
+            await site.ask("n1", wire.HELLO, length=1000, group="db")
+        assert (await answer((await site.ask("n1", wire.HELLO, group="db"))[0]))[0] == 503
+        assert (await answer((await site.ask("n1", wire.HELLO))[0]))[0] == 200
+
+
+async def until_status(site, status):
+    """Call as `loud` until the answer has this status."""
+    while (await answer((await site.ask("loud", wire.HELLO))[0]))[0] != status:  # noqa: ASYNC110 - the server's own count
+        await asyncio.sleep(0.1)
+
+
+async def test_a_call_is_under_way_until_its_machine_has_taken_the_answer():
+    async with site_of() as site:
+        readers = [(await site.ask("loud", wire.READ))[0] for _ in range(MOST_OF_ONE)]
+        await until_status(site, 503)
+        assert (await answer((await site.ask("quiet", wire.HELLO))[0]))[0] == 200
+        status, said, _ = await answer(readers[0])
+        assert (status, len(said["readings"])) == (200, LARGE)
+        await until_status(site, 200)
+        site.open[1].transport.abort()  # who is gone takes nothing
+        await until_status(site, 200)
+
+
+async def test_answers_that_are_not_taken_keep_no_place_inside():
+    async with site_of(INSIDE) as site:
+        for _ in range(INSIDE):
+            await site.ask("loud", wire.READ)
+        await site.until(lambda: site.door._places_taken >= INSIDE)
+        assert (await answer((await site.ask("quiet", wire.HELLO))[0]))[0] == 200
 
 
 async def test_bodies_that_do_not_come_keep_no_place_inside():

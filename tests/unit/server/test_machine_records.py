@@ -1,7 +1,10 @@
 """What machines without etcd show of themselves, through servers, on one store in memory."""
 
 import asyncio
+import json
+import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,13 +12,18 @@ from locksmith.agent.fleet_server import FleetServerSettings
 from locksmith.errors import StoreRefusedError
 from locksmith.host.server_client import ServerClient
 from locksmith.host.server_store import ServerStore
+from locksmith.lock import machine_wire as wire
 from locksmith.lock.membership import Membership
 from locksmith.lock.presence import Presence
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import TTL, Node
 from locksmith.server.hub import Hub
+from locksmith.server.identity import Identity, Role
+from locksmith.server.shared_reads import SharedReads
 from locksmith.store.memory import MemoryStore
-from locksmith.store.protocol import NoObserver
+from locksmith.store.protocol import NoObserver, Position
+from locksmith.util.jsonread import BadJsonError
+from tests.builders.claims import claim as make_claim
 from tests.builders.machine_desks import G, play
 from tests.harness.fault_script import StepwiseStore
 
@@ -149,5 +157,62 @@ def test_what_no_machine_may_do_is_refused_by_its_own_store_or_by_the_server(tmp
             with pytest.raises(StoreRefusedError):
                 await act
         assert servers.keys == []
+
+    play(story, tmp_path)
+
+
+def read_of(*wanted: str) -> dict[str, Any]:
+    return {"store": {"cluster": "", "revision": 0}, "keys": list(wanted)}
+
+
+A = Identity(Role.MACHINE, "a")
+KEY = keys.node_key(G, "b")
+
+
+@pytest.mark.parametrize("wanted", [[KEY] * 2, [KEY + "x" * wire.LONGEST_KEY], [KEY, keys.freeze_key(G), KEY]])
+def test_a_read_that_grows_by_its_keys_is_refused(wanted, tmp_path):
+    async def story(servers):
+        with pytest.raises(BadJsonError, match="each key must be there once, with at most 2048 characters"):
+            await servers.desk().call(G, A, wire.READ, read_of(*wanted))
+
+    play(story, tmp_path)
+
+
+def test_an_answer_that_is_too_long_is_an_error_of_the_store(tmp_path):
+    async def story(servers):
+        names = [keys.node_key(G, f"n{number}") for number in range(wire.LARGEST_ANSWER // (256 * 1024))]
+        for name in names:
+            await servers.store().create(name, bytes(256 * 1024))
+        with pytest.raises(StoreRefusedError, match="the answer is longer than 8 MiB: read fewer keys in a call"):
+            await servers.desk().call(G, A, wire.READ, read_of(*names))
+        said = await servers.desk().call(G, A, wire.READ, read_of(*names[: len(names) // 2]))
+        assert len(json.dumps(said)) < wire.LARGEST_ANSWER
+        assert len(said["readings"]) == len(names) // 2
+
+    play(story, tmp_path)
+
+
+def test_shared_reads_remember_no_keys(tmp_path):
+    async def story(servers):
+        shared = SharedReads(servers.store())
+        for number in range(50):
+            await shared.read([f"{KEY}/{number}/{'x' * 2000}"] * 100)
+        assert len(shared._began) == 50
+        assert sum(map(sys.getsizeof, shared._began)) < 5000
+
+    play(story, tmp_path)
+
+
+ODD = [2**63, -(2**63) - 1, 10**30, "\ud800", "a\udfff", ["\ud800"], {"\ud800": 1}, {"a": [{"b": 10**30}]}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=ascii)
+@pytest.mark.parametrize("call", wire.CALLS)
+def test_what_no_store_takes_cannot_be_read_in_any_field_of_any_call(call, odd, tmp_path):
+    async def story(servers):
+        good = json.loads(wire.encode_call(Position(0), make_claim("a"), keys=[KEY], digest="x", version=1))
+        for field in {*good, "digest", "write", "key", "value", "gone", "ttl", "seconds", "reason", "failure", "more"}:
+            with pytest.raises(BadJsonError, match=r"more than 64 bits|half of a surrogate pair"):
+                await servers.desk().call(G, A, call, {**good, field: odd})
 
     play(story, tmp_path)

@@ -3,13 +3,12 @@
 import asyncio
 import contextlib
 
-import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
 from locksmith.server.door import Door
 from locksmith.server.service import http_config
-from locksmith.util.visits import Stage, listen
+from locksmith.util.visits import listen
 
 INSIDE = 4
 WAITING = 20
@@ -26,7 +25,6 @@ class Waits:
     async def __call__(self, scope, receive, send):
         request = Request(scope, receive)
         guest = request.state.guest
-        guest.stage = Stage.ASKED
         if scope["path"] == "/wait":
             self.waiting += 1
             guest.park(parked=self.parks)
@@ -72,8 +70,7 @@ async def test_who_waits_keeps_no_other_out():
         await end(*(one for _, one in waiting), writer)
 
 
-@pytest.mark.slow
-async def test_without_that_a_call_waits_for_them():
+async def test_a_whole_request_is_not_ended_for_another():
     async with asyncio.timeout(20):
         app = Waits(parks=False)
         door, port, waiting = await opened(app)
@@ -81,6 +78,8 @@ async def test_without_that_a_call_waits_for_them():
         assert not (await asyncio.wait({late := asyncio.ensure_future(answered(reader))}, timeout=0.3))[0]
         app.let_go.set()
         assert "200 ok" in await late
+        for one, _ in waiting:
+            assert "200 ok" in await answered(one)
         await door.close(5)
         await end(*(one for _, one in waiting), writer)
 
