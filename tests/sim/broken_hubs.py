@@ -188,7 +188,7 @@ class Permissive(SimMachineDesk):
 class Failing(SimMachineDesk):
     """Cannot have a machine wait."""
 
-    async def _wait(self, *_call):
+    async def wait(self, *_call):
         raise RuntimeError
 
 
