@@ -31,12 +31,20 @@ def printable(text: str) -> str:
     return text.translate(_SPELLING)
 
 
+_OWN_WAY_OUT = re.compile(r"`(locksmithctl (?:nodes|recheck|resume(?: --replaces [0-9a-f]+)?|status|why))`")
+"""The commands that daemons themselves name in their reasons. They name no machine and no slot."""
+
+
 def plain(text: str) -> str:
     """Give a text of others without backquotes, in which our sentences have their commands (commands.py).
 
-    A machine could otherwise have a command shown to an operator, with the flags with which it works.
+    A machine could otherwise have a command shown to an operator, with the flags with which it works. The ways out that
+    a daemon names stay commands: `resume`, and those that only ask.
     """
-    return text.replace("`", "'")
+    if "`" not in text:
+        return text
+    parts = _OWN_WAY_OUT.split(text)  # each second one is a command
+    return "".join(f"`{part}`" if number % 2 else part.replace("`", "'") for number, part in enumerate(parts))
 
 
 def one_line(text: str, most: int = LONGEST_TEXT_LINE) -> str:

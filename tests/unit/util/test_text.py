@@ -6,6 +6,7 @@ import socket
 import sys
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from locksmith.cli import logs, output
 from locksmith.cli.painted import Painted, Part, painted
 from locksmith.daemon import stages
 from locksmith.host.notify import Notifier
-from locksmith.util.text import cut, one_line, printable
+from locksmith.util.text import cut, one_line, plain, printable
 from tests.builders.entries import ENTRY
 
 EVERYTHING = "".join(map(chr, range(0x300))) + "\u2028\u2029\u202a\u202e\u2066\u2069\u200b\ufeff\ud800\udfff\U000e0041"
@@ -111,3 +112,18 @@ def test_no_variable_of_a_hook_has_a_nul_or_a_line_in_it():
     told = stages._environment(replace(ENTRY, claim=claim))
     assert all(value.isprintable() for name, value in told.items() if name != "LOCKSMITH_ROOT")
     assert told["LOCKSMITH_HOSTNAME"] == "\\x00"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("inspect them, then run `locksmithctl resume`", "inspect them, then run `locksmithctl resume`"),
+        ("run `locksmithctl resume --replaces cafe01`", "run `locksmithctl resume --replaces cafe01`"),
+        ("run `locksmithctl resume --replaces x; rm -rf /`", "run 'locksmithctl resume --replaces x; rm -rf /'"),
+        ("run `locksmithctl unlock --force n1`", "run 'locksmithctl unlock --force n1'"),
+        ("`x`locksmithctl resume`y`", "'x`locksmithctl resume`y'"),
+        ("`locksmithctl resume\n`", "'locksmithctl resume\n'"),
+    ],
+)
+def test_a_text_of_others_keeps_the_ways_out_of_a_daemon_and_no_other_command(text, shown):
+    assert plain(text) == shown
