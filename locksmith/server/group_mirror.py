@@ -12,7 +12,7 @@ proves nothing. What is older than `FRESH` seconds is not given as if it were ne
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +20,7 @@ from typing import Final
 from locksmith.errors import PastGoneError, StoreError, StoreRefusedError, StoreUnavailableError
 from locksmith.lock.records import keys
 from locksmith.store.feed import Batch, Feeds, Opened
-from locksmith.store.protocol import Change, Fingerprint, Listing, Reading, Store, Until, any_change
+from locksmith.store.protocol import Change, Entry, Fingerprint, Listing, Reading, Store, Until, any_change
 from locksmith.store.replica import Replica
 
 log = logging.getLogger(__name__)
@@ -190,11 +190,12 @@ class Mirror:
         asked, store = _now(), self._store
         if not isinstance(store, Feeds):
             raise StoreRefusedError("this store does not tell what changes")
-        if self._listed and not await self._goes_on():
+        is_another = self._listed and not await self._goes_on()
+        if is_another:
             log.warning("the store of %s has another history than it had: it is read again", self._name)
             self._listed = False
         if not self._listed:
-            self._take(await store.whole(self.prefix))
+            self._take(await store.whole(self.prefix), is_another=is_another)
         if self.replica.revision >= self._latest:
             self._prove(asked, self._latest)
         settled: asyncio.TimerHandle | None = None
@@ -226,13 +227,19 @@ class Mirror:
             return True
         return await self._store.knows(Fingerprint.of(newest)) is True
 
-    def _take(self, listing: Listing) -> None:
+    def _take(self, listing: Listing, *, is_another: bool) -> None:
+        """Be what was listed. A store that went back may have passed the revision that was known, by other writes."""
         kept = tuple(entry for entry in listing.entries if not self._drops(entry.key))
-        went_back = listing.revision < self.replica.revision
+        went_back = is_another or listing.revision < self.replica.revision or self._contradicts(kept)
         self._listed, self._latest = True, listing.revision
         changed = self.replica.replace(Listing(kept, listing.revision, len(kept)))
         self._histories += went_back
         self._tell(dict.fromkeys((*changed, *self._waiting)) if went_back else changed)
+
+    def _contradicts(self, listed: Iterable[Entry]) -> bool:
+        """Tell whether an entry is as old as what is known here, and was not there: the store went back meanwhile."""
+        known = self.replica
+        return any(entry.version <= known.revision and known.get(entry.key).entry != entry for entry in listed)
 
     def _apply(self, batch: Batch) -> None:
         kept = [change for change in batch.changes if not self._drops(change.key)]

@@ -134,7 +134,8 @@ async def test_what_was_compacted_before_it_was_seen_is_read_again(etcd, group, 
             await mirrors.of(group).changed(mirrors.of(group).revision, 0.1)
         await same(store, mirrors, group)
         await current(mirrors.of(group))
-    assert caplog.text.count("is read again: the store no longer has its revision") == 3
+    # Once for each time at least: the first look after a time may find its past gone too.
+    assert caplog.text.count("is read again: the store no longer has its revision") >= 3
 
 
 async def test_the_readers_of_a_group_work_on_it(etcd, group):
