@@ -179,6 +179,32 @@ def test_a_wait_is_told_where_the_store_went_back():
     run(story)
 
 
+@pytest.mark.parametrize("unseen", [False, True], ids=["followed", "away"])
+def test_a_wait_is_told_where_the_store_went_back_and_came_further(unseen):
+    """Other writes hide it: the store is at a later revision than the one that was seen."""
+
+    async def story(_loop):
+        server, network = MemoryServer(), Cut()
+        away, here = MemoryStore(server, network), MemoryStore(server)
+        made = await here.create(AT + "waiters/a", b"1")
+        backup = server.backup()
+        await here.swap(made.key, b"2", made.version)
+        async with mirrored(away) as mirrors:
+            mirror = mirrors.of(G)
+            waiting = asyncio.ensure_future(mirror.wait(made.key, mirror.revision, limit=600))
+            network.cut = unseen
+            server.restore(backup)
+            server.drop_all()
+            for number in range(5):
+                await here.create(f"elsewhere/{number}", b"")
+            await asyncio.sleep(30 * unseen)
+            network.cut = False
+            assert await waiting is not None
+            assert (await mirrors.store(G).get(made.key)).entry == made
+
+    run(story)
+
+
 def test_it_goes_on_where_the_store_forgot_what_it_missed():
     async def story(_loop):
         server, network = MemoryServer(), Cut()
