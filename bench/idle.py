@@ -197,7 +197,7 @@ def _agent(etcd: Etcd, way: Way, number: int) -> Agent:
 async def _all_there(meters: Meters, empty: Reading, daemons: int) -> Reading:
     """Wait until each has written its presence, and nothing more comes of it."""
     async with asyncio.timeout(START_LIMIT):
-        while (seen := meters.read()).since(empty).get("LeaseGrant", 0) < daemons:  # noqa: ASYNC110 - etcd tells nobody what it counts
+        while (seen := meters.read()).since(empty).get("LeaseGrant", 0) < daemons:  # noqa: ASYNC110 - etcd can only be asked for its counts
             await asyncio.sleep(1)
     return seen
 

@@ -2,7 +2,7 @@
 
 The daemon decides what it shows, and finds a clone of itself, as with etcd (lock/presence.py). Here each write is
 checked: its key is the machine's own (permissions.py decides), and its value is such a record. A lease is never taken
-from a call: it is that of the entry which stands there.
+from a call: it is that of the entry in the store.
 """
 
 import asyncio

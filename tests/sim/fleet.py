@@ -413,7 +413,7 @@ async def _never_die(_where: str) -> None:
 
 
 def _unless_unheard(loop: asyncio.AbstractEventLoop, found: dict[str, Any]) -> None:
-    """Log what asyncio would, apart from errors that nobody heard: their server, or their daemon, has died."""
+    """Log what asyncio would, apart from errors of tasks whose server, or daemon, has died."""
     if "never retrieved" not in found["message"]:
         loop.default_exception_handler(found)
 

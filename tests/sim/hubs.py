@@ -163,4 +163,4 @@ class HubRoutes(Routes):
 
     def kill(self) -> None:
         """End what goes on by itself, as `kill -9` does: it writes nothing any more."""
-        asyncio.ensure_future(self._hub.close())  # noqa: RUF006 - it ends at once, and nobody waits for it
+        asyncio.ensure_future(self._hub.close())  # noqa: RUF006 - it ends at once, and no task waits for it

@@ -22,7 +22,7 @@ def test_those_who_wait_far_back(seed):
 
 
 def test_on_a_quiet_day_a_free_slot_finds_who_waits_far_back_within_a_second():
-    """No place expires meanwhile, although nobody there asks the store."""
+    """No place expires meanwhile, although no machine there asks the store."""
     text = "\n".join(simulate(replace(crowded(plan(1)), machines=6, windows=(None,) * 6, slots=1)).lines)
     assert text.count("goes down by its daemon") > 6
     assert "number 5 of 5" in text
