@@ -6,6 +6,14 @@ _APPLICATION = bytes.fromhex("de35106b6ec24688b63afddaa156679b")
 """Zincati's own id, as sd_id128_get_machine_app_specific(3) takes it."""
 
 
+def client_of(machine_id: str) -> str:
+    """Give Zincati's id of a machine; empty: this is no machine-id."""
+    try:
+        return zincati_id(machine_id)
+    except ValueError:
+        return ""
+
+
 def zincati_id(machine_id: str) -> str:
     """Give Zincati's id of a machine, of 32 hexadecimal digits. `ValueError`: this is no machine-id."""
     derived = bytearray(hmac.digest(bytes.fromhex(machine_id), _APPLICATION, "sha256")[:16])

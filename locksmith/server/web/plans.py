@@ -24,6 +24,7 @@ from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.protocol import Reading, Store
 from locksmith.util.commands import naming_group
 from locksmith.util.words import clock
+from locksmith.util.zincati import client_of
 
 GROUP_ORDERS: Final = ("freeze", "thaw", "resume")
 MACHINE_ORDERS: Final = ("hold", "unhold", "unlock")
@@ -173,7 +174,7 @@ class Planner:
         reading = await self._store.get(keys.hold_key(self.group, self._machine))
         stands = read_order(reading.entry, HOLD)
         warnings = [f"It is held back already {was_words(stands)}. That is replaced."] if stands is not None else []
-        if [one for one in _committed(view) if one.holder == self._machine]:
+        if [one for one in _committed(view) if one.holder in {self._machine, client_of(self._machine)}]:
             warnings.append(
                 f"{self._name} is past the point of no return: it reboots once more, which nothing stops now."
             )
