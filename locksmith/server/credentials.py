@@ -145,9 +145,7 @@ class Credentials:
         kept = await self._known.revoked_certificates(machine)
         if kept is None:
             return Identity(Role.MACHINE, machine)
-        when = f" at {moment(kept.one.revoked)}" if kept.one and kept.one.revoked else ""
-        by = f" by {kept.one.revoked_by}" if kept.one and kept.one.revoked_by else ""
-        return unauthorized(f"the client certificates of this machine were revoked{when}{by}")
+        return unauthorized(f"the client certificates of this machine were revoked{_when(kept)}")
 
     async def _of_token(self, text: str, origin: str) -> Kept | Answer:
         token = tokens.parse(text)
@@ -159,7 +157,16 @@ class Credentials:
         found = await self._known.of(prefix + token.public, token.digest, origin)
         if isinstance(found, Wrong):
             return _wrong(found)
-        return _ended(found) or found
+        return _ended(found) or await self._barred(found) or found
+
+    async def _barred(self, found: Kept) -> Answer | None:
+        """Refuse the token of a machine that was revoked: on v2 one may be made in the moment of its revocation."""
+        if found.one is None or found.one.role != credential.MACHINE:
+            return None
+        revocation = await self._known.revoked_certificates(found.one.holder)
+        if revocation is None or not revocation.bars:
+            return None
+        return unauthorized(f"this machine was revoked{_when(revocation)}, in all groups", 401, CHALLENGE)
 
     async def _of_session(self, session: Token, origin: str) -> Identity | Answer:
         found = await self._known.of(keys.sessions_prefix() + session.public, session.digest, origin)
@@ -234,13 +241,18 @@ def _ended(kept: Kept) -> Answer | None:
     if kept.one is None:
         return _store_answer(StoreError(kept.bad))
     if kept.one.revoked:
-        by = f" by {kept.one.revoked_by}" if kept.one.revoked_by else ""
-        return unauthorized(f"this token was revoked at {moment(kept.one.revoked)}{by}", 401, CHALLENGE)
+        return unauthorized(f"this token was revoked{_when(kept)}", 401, CHALLENGE)
     if kept.ended:
         return unauthorized(
             "this token was to end, and has lost its end in a copy of etcd: get another", 401, CHALLENGE
         )
     return None
+
+
+def _when(kept: Kept) -> str:
+    """Say when a credential was revoked, and by whom, as far as that is known."""
+    when = f" at {moment(kept.one.revoked)}" if kept.one and kept.one.revoked else ""
+    return when + (f" by {kept.one.revoked_by}" if kept.one and kept.one.revoked_by else "")
 
 
 def _identity(kept: Kept) -> Identity:
