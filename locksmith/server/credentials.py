@@ -77,6 +77,14 @@ class Credentials:
             self._tell(request, found.refusal.sentence)
         return found
 
+    async def refuse_revoked(self, request: Request) -> Answer | None:
+        """Refuse a request whose client certificate names a machine that was revoked; None: it names none such."""
+        try:
+            found = [await self._of_certificate(machine) for machine in request.state.guest.machines]
+        except LocksmithError as error:
+            return _store_answer(error)
+        return next((refusal for refusal in found if isinstance(refusal, Answer)), None)
+
     async def sign_in(self, request: Request, token: str) -> SignedIn | Answer:
         """Begin a session of the page with the token of a viewer or an operator."""
         try:
@@ -164,9 +172,8 @@ class Credentials:
         if found.one is None or found.one.role != credential.MACHINE:
             return None
         revocation = await self._known.revoked_certificates(found.one.holder)
-        if revocation is None or not revocation.bars:
-            return None
-        return unauthorized(f"this machine was revoked{_when(revocation)}, in all groups", 401, CHALLENGE)
+        said = f"this machine was revoked{_when(revocation)}, in all groups" if revocation and revocation.bars else ""
+        return unauthorized(said, 401, CHALLENGE) if said else None
 
     async def _of_session(self, session: Token, origin: str) -> Identity | Answer:
         found = await self._known.of(keys.sessions_prefix() + session.public, session.digest, origin)
@@ -251,8 +258,9 @@ def _ended(kept: Kept) -> Answer | None:
 
 def _when(kept: Kept) -> str:
     """Say when a credential was revoked, and by whom, as far as that is known."""
-    when = f" at {moment(kept.one.revoked)}" if kept.one and kept.one.revoked else ""
-    return when + (f" by {kept.one.revoked_by}" if kept.one and kept.one.revoked_by else "")
+    one = kept.one
+    by = f" by {one.revoked_by}" if one and one.revoked_by else ""
+    return f" at {moment(one.revoked)}{by}" if one and one.revoked else by
 
 
 def _identity(kept: Kept) -> Identity:

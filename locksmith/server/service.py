@@ -19,7 +19,7 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import Counted, Shortcut, make_app
+from locksmith.server.app import Counted, Revoked, Shortcut, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
@@ -82,6 +82,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
                 stop=web.stop,
                 counted=web.counted,
                 shortcut=make_shortcut(of_machines),
+                revoked=people.refuse_revoked,
             )
     finally:
         await hub.close()
@@ -101,6 +102,7 @@ async def serve(
     stop: Callable[[], Awaitable[None]] | None = None,
     counted: Counted | None = None,
     shortcut: Shortcut = lambda _scope: None,
+    revoked: Revoked | None = None,
 ) -> None:
     """Serve these rules, and other routes, on a socket until a signal.
 
@@ -110,7 +112,7 @@ async def serve(
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        app = make_app(desk, settings.groups, others, counted, shortcut)
+        app = make_app(desk, settings.groups, others, counted, shortcut, revoked=revoked)
         door = Door(listener, http_config(app), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))

@@ -348,6 +348,23 @@ def test_revoked_certificates_count_for_five_seconds_and_again_once_forgotten():
     run(story)
 
 
+def test_a_request_of_fleetlock_is_refused_for_any_revoked_machine_of_its_certificate():
+    async def story(_loop):
+        site = Site()
+        refuse = site.credentials.refuse_revoked
+        assert await refuse(asked(machines=[N1, N2])) is None
+        assert await refuse(asked()) is None
+        await site.tool.revoke_certificates(N2, "otto", "desk")
+        await asyncio.sleep(FRESH)
+        assert refused(await refuse(asked(machines=[N1, N2])), 403, "were revoked at")
+        assert await refuse(asked(machines=[N1])) is None
+        site.network.away = True
+        await asyncio.sleep(FRESH)
+        assert refused(await refuse(asked(machines=[N1])), 503, "etcd does not answer")
+
+    run(story)
+
+
 def test_ten_thousand_certificates_cost_the_store_one_read_in_five_seconds():
     async def story(_loop):
         site = Site()
