@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from locksmith.config.server_model import ServedGroup
-from locksmith.server.access import Caller, Guesses, refuse_place, secret_in
+from locksmith.server.access import Caller, Guesses, refuse_place, same_secret, secret_in
 from locksmith.server.answers import SUCCESS, Answer, bad_request, refused, unauthorized
 from locksmith.server.passwords import Passwords
 from locksmith.server.ports import FleetLock
@@ -115,6 +115,7 @@ class _Calls:
         self._desk, self._groups, self._counted, self._revoked = desk, groups, counted, revoked
         self._passwords, self._guesses = Passwords(groups), Guesses()
         self._told = {name: RateLimit(3, REFUSALS_LOGGED) for name in (*groups, "")}
+        self._older = {name: RateLimit(3, REFUSALS_LOGGED) for name in groups}
         self._running: set[asyncio.Future[Refusal | None]] = set()
 
     async def pre_reboot(self, request: Request) -> Response:
@@ -161,6 +162,8 @@ class _Calls:
             right = self._passwords.of(call.group)
             if right:
                 problem = self._guesses.check(call, caller, right, time.monotonic())
+                if problem is None and not same_secret(secret, right[-1]):
+                    self._tell_older(call)
             else:
                 sentence = f"the password file of the group {call.group} cannot be used: see the server's log"
                 problem = unauthorized(sentence, 503)
@@ -176,6 +179,11 @@ class _Calls:
         if problem is not None:
             self._tell(request, call, problem)
         return problem
+
+    def _tell_older(self, call: Call) -> None:
+        if self._older[call.group].allows(time.monotonic()):
+            said = "the password of an earlier line of its file: the last line has the new one"
+            log.info("%s of the group %s still sends %s", call.client, call.group, said)
 
     def _tell(self, request: Request, call: Call, problem: Answer) -> None:
         limit = self._told[call.group if call.group in self._groups else ""]

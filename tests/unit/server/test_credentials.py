@@ -348,7 +348,7 @@ def test_revoked_certificates_count_for_five_seconds_and_again_once_forgotten():
     run(story)
 
 
-def test_a_request_of_fleetlock_is_refused_for_any_revoked_machine_of_its_certificate():
+def test_fleetlock_is_refused_for_any_revoked_machine_of_a_certificate():
     async def story(_loop):
         site = Site()
         refuse = site.credentials.refuse_revoked

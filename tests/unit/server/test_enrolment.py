@@ -187,7 +187,7 @@ def test_a_machine_that_is_revoked_while_it_enrols_is_refused():
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_without_transactions_a_machine_that_is_revoked_while_it_enrols_has_no_token_either(dies):
+def test_without_transactions_a_machine_revoked_while_it_enrols_has_no_token(dies):
     async def story(_loop):
         site = Site()
         site.enrolment = Enrolment(StepwiseStore(site.server, site.network), Random(1))
