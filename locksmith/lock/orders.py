@@ -4,7 +4,7 @@ After the fence, no take and no commit wins that was decided before the order. S
 point of no return then still reboot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
@@ -136,13 +136,16 @@ class OperatorOrders:
         if entry is not None and isinstance(same, Order) and same.nonce == order.nonce:
             await self._remove(entry.key, HOLD, entry)
 
-    async def resume(self, order: Order, done: list[Incident] | None = None) -> list[Incident]:
+    async def resume(
+        self, order: Order, done: list[Incident] | None = None, *, shown: Collection[Incident] | None = None
+    ) -> list[Incident]:
         """Acknowledge what went wrong in the group, and that the store is to be believed as it is; name it.
 
-        `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
+        `done` is filled with what is acknowledged: where an error comes in between, it has those before that. With what
+        was `shown` of it, nothing else is acknowledged: `ChangedIncidentsError`.
         """
         await self._put(keys.resume_key(self._group), RESTORED, order, None)
-        return await self.admin.acknowledge(order.describe(), done)
+        return await self.admin.acknowledge(order.describe(), done, shown=shown)
 
     async def _put(
         self,
