@@ -51,7 +51,8 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
-    from locksmith.server.notify import NoticeCounts, notifying  # noqa: PLC0415 - the same
+    from locksmith.server.notice_post import NoticeCounts  # noqa: PLC0415 - the same
+    from locksmith.server.notify import notifying  # noqa: PLC0415 - the same
     from locksmith.server.pages import Web  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
@@ -70,7 +71,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     try:
         desk = Desk(config, paths)
         hub.start()
-        async with notifying(config, paths, counts, hub.recent):
+        async with notifying(config, paths, counts, hub.recent, hub.tell):
             await serve(
                 desk,
                 config.server,
