@@ -243,7 +243,7 @@ BROKEN_HUBS = [
     Broken(Unkept, "expires while it waits", slow),
     Broken(Stale, "by an older store than it has seen", untold),
     Broken(Heedless, "by an older store than it has seen", untold),
-    Broken(Postdated, "expires while it waits", late),
+    Broken(Postdated, "and it was told that it waits", late),
     Broken(Quiet, "a slot stays free for", crowded),
     Broken(Clinging, "stays for", gone),
     Broken(Littering, "has no place for", lossy, seed=1),
