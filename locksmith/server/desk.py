@@ -35,6 +35,7 @@ from locksmith.server.hooks import ClientHooks, HookPrograms
 from locksmith.server.kinds import refusal, refused
 from locksmith.server.names import ClientNames
 from locksmith.server.refusal import Refusal, RefusalKind
+from locksmith.server.store_marks import StoreMarks
 from locksmith.server.turns import TooManyCallsError, Turns
 from locksmith.server.windows import GroupWindows
 from locksmith.store.connect import open_store
@@ -73,6 +74,7 @@ class Desk:
         programs: HookPrograms | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         synced: Gate | None = None,
+        marks: StoreMarks | None = None,
     ) -> None:
         self._config = config
         self._settings = config.server
@@ -80,6 +82,7 @@ class Desk:
         # A store that is given is the test's own: there is no other keyspace.
         self._guarded_by = None if store else config.store
         self._store = store or open_store(config.store, observer=Expecting(str))
+        self._marks = marks
         self._turns = Turns()
         self._unchanged = Unchanged()
         self._names = ClientNames(self._store)
@@ -104,7 +107,7 @@ class Desk:
         return await self._answer(group, client, self._steady_state)
 
     async def close(self) -> None:
-        """End the hooks that run here, and let go of the store."""
+        """End the hooks that run here, and let go of the store; the marks are not its own."""
         await self._hooks.close()
         await self._store.close()
 
@@ -201,7 +204,7 @@ class Desk:
     def _slots(self, group: str) -> ClientSlots:
         served = self._settings.groups[group]
         return ClientSlots(
-            self._store, group, served, self._hooks, clock=self._clock, open_lock=partial(self._lock, group)
+            self._store_of(group), group, served, self._hooks, clock=self._clock, open_lock=partial(self._lock, group)
         )
 
     def _windows(self, group: str) -> GroupWindows:
@@ -210,14 +213,18 @@ class Desk:
 
     def _lock(self, group: str) -> QueuedLock:
         return lock_on(
-            self._store,
+            self._store_of(group),
             group,
             self._rules,
             self._guarded_by,
             clock=self._clock,
             limit=RETRY_LIMIT,
             unchanged=self._unchanged,
+            mark=self._marks.marks[group] if self._marks is not None else None,
         )
+
+    def _store_of(self, group: str) -> Store:
+        return self._marks.store(group) if self._marks is not None else self._store
 
 
 def _explained(client: str, error: Exception) -> Refusal | None:

@@ -53,6 +53,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
     from locksmith.server.notify import NoticeCounts, notifying  # noqa: PLC0415 - the same
     from locksmith.server.pages import Web  # noqa: PLC0415 - the same
+    from locksmith.server.store_marks import StoreMarks  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
     listener = open_port(config.server)
@@ -60,17 +61,17 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     people = Credentials(store)
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
-    counts = NoticeCounts(config.notify.targets)
-    web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts,))
+    counts, marks = NoticeCounts(config.notify.targets), StoreMarks(config.store, config.server.groups)
+    web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts, marks))
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
     of_machines = web.counting(make_routes(machines, people, config.server.groups))
     others = [*first, *of_machines, *web.routes]
     try:
-        desk = Desk(config, paths)
+        desk = Desk(config, paths, marks=marks)
         hub.start()
-        async with notifying(config, paths, counts, hub.recent):
+        async with notifying(config, paths, counts, hub.recent), marks.kept():
             await serve(
                 desk,
                 config.server,

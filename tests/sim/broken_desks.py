@@ -304,6 +304,13 @@ class Jealous(Queue):
         return self._unchanged.stood(first, asyncio.get_running_loop().time()) > FIRST_LASTS
 
 
+class Trusting(SimDesk):
+    """Believes any store, however much more of it has been seen."""
+
+    def __init__(self, around):
+        super().__init__(replace(around, mark=None))
+
+
 def served(drawn: Plan) -> Plan:
     """What a few clients show, on a quiet day."""
     clients = Clients(number=4, servers=2, poll=60.0)
@@ -318,6 +325,11 @@ def served(drawn: Plan) -> Plan:
         calendars=Calendars(),
         clients=clients,
     )
+
+
+def restored(drawn: Plan) -> Plan:
+    """What takes a store that goes back, and an operator who says nothing to that."""
+    return replace(roomy(drawn), faults=Faults(restores=1), busy=5.0, operator_acts=0)
 
 
 def slowly_served(drawn: Plan) -> Plan:
@@ -432,4 +444,5 @@ BROKEN_DESKS = [
     Broken(Raising, "has no answer to a call", served),
     Broken(OneTry, "than that it lost a race", called_twice_in_line),
     Broken(Fresh, "than that it lost a race", slowly_served),
+    Broken(Trusting, "and has seen more of the store", restored),
 ]

@@ -21,6 +21,7 @@ from locksmith.server.desk import RETRY_LIMIT, Desk
 from locksmith.server.hooks import HookPrograms
 from locksmith.server.hub import Hub
 from locksmith.server.machine_desk import MachineDesk
+from locksmith.server.store_marks import ServerMark
 from locksmith.store.protocol import Store
 
 OWN = "own"
@@ -45,6 +46,8 @@ class Surroundings:
     """The id of the store's cluster."""
     hub: Hub | None = None
     """What its machines share; None: all ask the store."""
+    mark: ServerMark | None = None
+    """What it has seen of the store, for clients."""
 
     def config(self) -> Config:
         """Give the configuration of the server."""
@@ -80,7 +83,14 @@ class SimDesk(Desk):
     def _lock(self, group: str) -> QueuedLock:
         around, rng, known, rules = self.around, self.around.rng, self._unchanged, self._rules
         lock = self.lock(
-            around.store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known
+            around.store,
+            group,
+            rng=rng,
+            limit=RETRY_LIMIT,
+            clock=around.clock,
+            rules=rules,
+            mark=self.around.mark,
+            unchanged=known,
         )
         queue = Queue(around.store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
         return QueuedLock(lock, queue, rng=rng)
