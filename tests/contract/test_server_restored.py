@@ -62,7 +62,7 @@ def test_a_server_grants_no_slot_on_a_backup_until_a_resume(etcd, server, ctl, t
 
     def resumed() -> bool:  # a `resume` of the second in which the server saw more is not newer
         assert ctl("resume", "--reason", "all are up").status == 0
-        return server.pre_reboot("c2", GROUP)[0] == 200
+        return bool(server.pre_reboot("c2", GROUP)[0] == 200)
 
     wait_until(resumed, "the server believes the store again")
     assert not went_back(server)
