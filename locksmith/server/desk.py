@@ -31,6 +31,7 @@ from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
 from locksmith.server.busy import BusySlots
 from locksmith.server.client_slots import ClientSlots
+from locksmith.server.cluster import following, open_observed
 from locksmith.server.hooks import ClientHooks, HookPrograms
 from locksmith.server.kinds import refusal, refused
 from locksmith.server.names import ClientNames
@@ -38,8 +39,7 @@ from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.store_marks import StoreMarks
 from locksmith.server.turns import TooManyCallsError, Turns
 from locksmith.server.windows import GroupWindows
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting, Store
+from locksmith.store.protocol import Store
 from locksmith.util.client_ids import LARGEST_ID
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Desk:
         self._clock = clock
         # A store that is given is the test's own: there is no other keyspace.
         self._guarded_by = None if store else config.store
-        self._store = store or open_store(config.store, observer=Expecting(str))
+        self._store = store or open_observed(config.store, following(config.store, config.server.groups))
         self._marks = marks
         self._turns = Turns()
         self._unchanged = Unchanged()

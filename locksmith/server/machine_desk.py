@@ -36,6 +36,7 @@ from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
 from locksmith.server import permissions
+from locksmith.server.cluster import following
 from locksmith.server.hub import Hub
 from locksmith.server.identity import Identity
 from locksmith.server.machine_records import MachineRecords
@@ -95,7 +96,7 @@ class MachineDesk:
         self._groups = config.server.groups
         self._clock = clock
         self._rng = rng or Random()  # noqa: S311 - when a wait ends, no secret
-        self._observer = observer or Expecting(str)
+        self._observer = observer or following(config.store, self._groups)
         self._guarded_by = None if store else config.store
         own = store or open_store(config.store, observer=self._observer)
         self._store = own

@@ -28,10 +28,10 @@ from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
 from locksmith.lock.history import MOST, History
 from locksmith.lock.records.notice import Notice
+from locksmith.server.cluster import following, open_observed
 from locksmith.server.delivery import Delivery, DeliveryError, refuse_missing_library, service_of
 from locksmith.server.outbox import CLAIM_TTL, FAILED, GIVEN_UP, KEPT_SENT, SENT, Outbox
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting, Store
+from locksmith.store.protocol import Store
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.threads import in_thread
 from locksmith.util.words import span
@@ -291,7 +291,7 @@ async def notifying(
         return
     refuse_missing_library()
     # A store of its own: what hangs here must hold up no client.
-    store = open_store(config.store, observer=Expecting(str))
+    store = open_observed(config.store, following(config.store, config.server.groups))
     notifications = Notifications(
         config,
         store,

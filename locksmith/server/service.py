@@ -20,6 +20,7 @@ from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
 from locksmith.server.app import Counted, Shortcut, make_app
+from locksmith.server.cluster import following, open_observed
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
@@ -30,8 +31,6 @@ from locksmith.server.machine_calls import make_routes, make_shortcut
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
 from locksmith.server.whoami import whoami_routes
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
 from locksmith.util.visits import listen
@@ -57,7 +56,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    store = open_store(config.store, observer=Expecting(str))
+    store = open_observed(config.store, following(config.store, config.server.groups))
     people = Credentials(store)
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)

@@ -23,8 +23,9 @@ from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.records import keys
+from locksmith.server.cluster import open_observed
 from locksmith.store.connect import open_store
-from locksmith.store.protocol import Observer, Store
+from locksmith.store.protocol import Store
 from locksmith.store.settings import StoreSettings
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class ServerMark(SeenRevision):
         self.who = f"this server (group {group})"
         self.resume = f"locksmithctl --group {group} resume"
         super().__init__(Paths(), settings.api, settings.endpoints, clock)
+        self.clusters.resume = self.resume
 
     def _load_raw(self) -> bytes:
         raise FileNotFoundError
@@ -60,7 +62,7 @@ class StoreMarks(Collector):
         self.marks = {group: ServerMark(settings, group) for group in groups}
         self._stores: dict[str, Store] = {}
         for group, mark in self.marks.items():
-            mark.clusters.successor = partial(successor.observe, partial(_open, settings), group, mark)
+            mark.clusters.successor = partial(successor.observe, partial(open_observed, settings), group, mark)
             self._stores[group] = open_store(settings, memory=mark, key=keys.semaphore_key(group))
 
     def store(self, group: str) -> Store:
@@ -97,7 +99,3 @@ class StoreMarks(Collector):
                 except (StoreError, CorruptValueError) as error:
                     log.debug("the store is not compared with what this server has seen of it: %s", error)
             await asyncio.sleep(CHECK_AFTER)
-
-
-def _open(settings: StoreSettings, observer: Observer) -> Store:
-    return open_store(settings, observer=observer)

@@ -1,6 +1,7 @@
 """etcd is restored from a backup below running servers: no FleetLock client gets a slot that another may have."""
 
 import asyncio
+import re
 import urllib.request
 
 import pytest
@@ -29,11 +30,16 @@ def server(etcd):
         yield found
 
 
-def went_back(server: FleetLockServer) -> bool:
-    """Whether its metrics say that the store went back."""
+def shows(server: FleetLockServer, metric: str, value: float) -> bool:
+    """Whether its metrics have this value for the group."""
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=5) as answer:
         said = answer.read().decode()
-    return f'locksmith_server_store_went_back{{group="{GROUP}"}} 1.0' in said
+    return f'{metric}{{group="{GROUP}"}} {value}' in said
+
+
+def went_back(server: FleetLockServer) -> bool:
+    """Whether its metrics say that the store went back."""
+    return shows(server, "locksmith_server_store_went_back", 1.0)
 
 
 def refused(server: FleetLockServer, client: str) -> str:
@@ -105,3 +111,15 @@ def test_a_steady_client_gives_back_what_the_backup_says_it_has(etcd, server, tm
 
     wait_until(lambda: "store knows less" in refused(server, "c2"), "the server says so")
     assert server.steady_state("c1", GROUP)[0] == 200
+
+
+def test_another_cluster_takes_its_place_without_a_restart_of_the_server(etcd, server, ctl, tmp_path):
+    etcd.save(tmp_path / "backup")
+    assert server.pre_reboot("c1", GROUP)[0] == 200
+    etcd.restore(tmp_path / "backup", "--initial-cluster-token", "new")
+
+    wait_until(lambda: "has taken the place of" in refused(server, "c2"), "the server sees another cluster")
+    [before] = re.findall(rf"`locksmithctl --group {GROUP} resume --replaces ([0-9a-f]+)`", refused(server, "c2"))
+    assert ctl("resume", "--replaces", before, "--reason", "all are up").status == 0
+    wait_until(lambda: server.pre_reboot("c2", GROUP)[0] == 200, "the server believes that one")
+    wait_until(lambda: shows(server, "locksmith_group_held", 1.0), "the server reads its group there")
