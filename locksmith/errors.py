@@ -41,6 +41,7 @@ LocksmithError                                     the command line prints the s
 │   ├── EndedError (lock.ended)                    not done: the machine has ended this claim; the call came late
 │   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again
 │   ├── ChangedClaimError (lock.errors)            not done: the slot is held for something else than was shown
+│   ├── ChangedIncidentsError (lock.errors)        refused: something else has gone wrong than what was shown
 │   ├── ChangedOrderError (lock.errors)            refused: the present order is not the one that was shown
 │   ├── StalePageError (server.web.plans)          refused: the present state is not what the page has shown
 │   ├── MidRebootError (lock.errors)               not done: the machine is present, and not through its reboot

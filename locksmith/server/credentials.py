@@ -77,6 +77,14 @@ class Credentials:
             self._tell(request, found.refusal.sentence)
         return found
 
+    async def refuse_revoked(self, request: Request) -> Answer | None:
+        """Refuse a request whose client certificate names a machine that was revoked; None: it names none such."""
+        try:
+            found = [await self._of_certificate(machine) for machine in request.state.guest.machines]
+        except LocksmithError as error:
+            return _store_answer(error)
+        return next((refusal for refusal in found if isinstance(refusal, Answer)), None)
+
     async def sign_in(self, request: Request, token: str) -> SignedIn | Answer:
         """Begin a session of the page with the token of a viewer or an operator."""
         try:
@@ -145,9 +153,7 @@ class Credentials:
         kept = await self._known.revoked_certificates(machine)
         if kept is None:
             return Identity(Role.MACHINE, machine)
-        when = f" at {moment(kept.one.revoked)}" if kept.one and kept.one.revoked else ""
-        by = f" by {kept.one.revoked_by}" if kept.one and kept.one.revoked_by else ""
-        return unauthorized(f"the client certificates of this machine were revoked{when}{by}")
+        return unauthorized(f"the client certificates of this machine were revoked{_when(kept)}")
 
     async def _of_token(self, text: str, origin: str) -> Kept | Answer:
         token = tokens.parse(text)
@@ -159,7 +165,15 @@ class Credentials:
         found = await self._known.of(prefix + token.public, token.digest, origin)
         if isinstance(found, Wrong):
             return _wrong(found)
-        return _ended(found) or found
+        return _ended(found) or await self._barred(found) or found
+
+    async def _barred(self, found: Kept) -> Answer | None:
+        """Refuse the token of a machine that was revoked: on v2 one may be made in the moment of its revocation."""
+        if found.one is None or found.one.role != credential.MACHINE:
+            return None
+        revocation = await self._known.revoked_certificates(found.one.holder)
+        said = f"this machine was revoked{_when(revocation)}, in all groups" if revocation and revocation.bars else ""
+        return unauthorized(said, 401, CHALLENGE) if said else None
 
     async def _of_session(self, session: Token, origin: str) -> Identity | Answer:
         found = await self._known.of(keys.sessions_prefix() + session.public, session.digest, origin)
@@ -234,13 +248,19 @@ def _ended(kept: Kept) -> Answer | None:
     if kept.one is None:
         return _store_answer(StoreError(kept.bad))
     if kept.one.revoked:
-        by = f" by {kept.one.revoked_by}" if kept.one.revoked_by else ""
-        return unauthorized(f"this token was revoked at {moment(kept.one.revoked)}{by}", 401, CHALLENGE)
+        return unauthorized(f"this token was revoked{_when(kept)}", 401, CHALLENGE)
     if kept.ended:
         return unauthorized(
             "this token was to end, and has lost its end in a copy of etcd: get another", 401, CHALLENGE
         )
     return None
+
+
+def _when(kept: Kept) -> str:
+    """Say when a credential was revoked, and by whom, as far as that is known."""
+    one = kept.one
+    by = f" by {one.revoked_by}" if one and one.revoked_by else ""
+    return f" at {moment(one.revoked)}{by}" if one and one.revoked else by
 
 
 def _identity(kept: Kept) -> Identity:

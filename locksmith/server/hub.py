@@ -5,7 +5,7 @@ front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Final
 
@@ -80,6 +80,11 @@ class Hub:
         if group in self._rooms and self.mirrors.of(group).freshness.current:
             return self.mirrors.store(group)
         return self._store
+
+    def tell(self, changed: Callable[[str, Collection[str]], None]) -> None:
+        """Have each change of a group told, with the keys that have changed. It must neither wait nor fail."""
+        for group in self._rooms:
+            self.mirrors.of(group).on_change(partial(changed, group))
 
     async def ready(self, group: str) -> None:
         """Wait a moment for the mirror of a group, after a start: else the store would be read twice."""

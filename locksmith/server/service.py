@@ -19,7 +19,7 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import Counted, Shortcut, make_app
+from locksmith.server.app import Counted, Revoked, Shortcut, make_app
 from locksmith.server.cluster import following, open_observed
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
@@ -50,7 +50,8 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
-    from locksmith.server.notify import NoticeCounts, notifying  # noqa: PLC0415 - the same
+    from locksmith.server.notice_post import NoticeCounts  # noqa: PLC0415 - the same
+    from locksmith.server.notify import notifying  # noqa: PLC0415 - the same
     from locksmith.server.pages import Web  # noqa: PLC0415 - the same
     from locksmith.server.store_marks import StoreMarks  # noqa: PLC0415 - the same
 
@@ -70,7 +71,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     try:
         desk = Desk(config, paths, marks=marks)
         hub.start()
-        async with notifying(config, paths, counts, hub.recent), marks.kept():
+        async with notifying(config, paths, counts, hub.recent, hub.tell), marks.kept():
             await serve(
                 desk,
                 config.server,
@@ -82,6 +83,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
                 stop=web.stop,
                 counted=web.counted,
                 shortcut=make_shortcut(of_machines),
+                revoked=people.refuse_revoked,
             )
     finally:
         await hub.close()
@@ -101,6 +103,7 @@ async def serve(
     stop: Callable[[], Awaitable[None]] | None = None,
     counted: Counted | None = None,
     shortcut: Shortcut = lambda _scope: None,
+    revoked: Revoked | None = None,
 ) -> None:
     """Serve these rules, and other routes, on a socket until a signal.
 
@@ -110,7 +113,7 @@ async def serve(
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        app = make_app(desk, settings.groups, others, counted, shortcut)
+        app = make_app(desk, settings.groups, others, counted, shortcut, revoked=revoked)
         door = Door(listener, http_config(app), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))

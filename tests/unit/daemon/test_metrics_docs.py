@@ -24,7 +24,7 @@ from locksmith.lock.records import states
 from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
 from locksmith.lock.records.states import ERRORS, REASONS
 from locksmith.server.figures import NO_FIGURES, OUTCOMES, Figures
-from locksmith.server.notify import NoticeCounts
+from locksmith.server.notice_post import NoticeCounts
 from locksmith.server.store_marks import StoreMarks
 from locksmith.store.observed import KINDS, RESULTS
 from locksmith.store.settings import StoreSettings
