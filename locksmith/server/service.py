@@ -19,6 +19,7 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
+from locksmith.server import garbage
 from locksmith.server.app import Counted, Shortcut, make_app
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
@@ -67,6 +68,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
     of_machines = web.counting(make_routes(machines, people, config.server.groups))
     others = [*first, *of_machines, *web.routes]
+    collecting = asyncio.ensure_future(garbage.collect_seldom())
     try:
         desk = Desk(config, paths)
         hub.start()
@@ -84,6 +86,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
                 shortcut=make_shortcut(of_machines),
             )
     finally:
+        collecting.cancel()
         await hub.close()
         await machines.close()
         await store.close()
