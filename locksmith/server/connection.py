@@ -30,6 +30,8 @@ LONGEST: Final = 600.0
 CALL_LIMIT: Final = 90.0
 """Seconds from the head of a request to the end of its answer."""
 CLOSE: Final = (b"connection", b"close")
+UNSENT: Final = 4 * 1024
+"""Bytes that its client does not take, beyond what the kernel keeps, from which on a connection waits for that."""
 HEAD: Final = b"HTTP/1.1 "
 """How the head of an answer begins."""
 _MACHINE_ID = re.compile("[0-9a-f]{32}")
@@ -142,6 +144,7 @@ class Connection(H11Protocol):
         self.guest.protocol = self
         self.guest.certificate, self.guest.machines = _has_certificate(transport), _machines_of(transport)
         self._within(REQUEST_LIMIT)
+        transport.set_write_buffer_limits(high=UNSENT)
         super().connection_made(cast("asyncio.Transport", InOne(transport)))
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -5,7 +5,7 @@ front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Final
 
@@ -88,6 +88,12 @@ class Hub:
         if group in self._rooms and self.mirrors.of(group).freshness.current:
             return self.mirrors.store(group)
         return self._store
+
+    def size_of(self, group: str, asked: Sequence[object]) -> int:
+        """Say how many bytes keys of a group will have in an answer, by what was last known of them."""
+        mirror = self.mirrors.of(group)
+        found = (mirror.replica.get(key).entry for key in asked if isinstance(key, str))
+        return sum(len(entry.value) * 4 // 3 for entry in found if entry is not None)
 
     async def ready(self, group: str) -> None:
         """Wait a moment for the mirror of a group, after a start: else the store would be read twice."""
