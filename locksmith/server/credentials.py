@@ -21,7 +21,7 @@ from locksmith.server.access import secret_in
 from locksmith.server.answers import Answer, refused, unauthorized
 from locksmith.server.identity import Identity, Role
 from locksmith.server.kinds import refusal
-from locksmith.server.known import FRESH, KnownCredentials, Wrong
+from locksmith.server.known import FRESH, Get, KnownCredentials, Wrong
 from locksmith.server.refusal import RefusalKind
 from locksmith.store.protocol import Store, remove
 from locksmith.util import tokens
@@ -59,11 +59,14 @@ class SignedIn:
 
 
 class Credentials:
-    """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503."""
+    """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503.
 
-    def __init__(self, store: Store) -> None:
+    `get` reads one key of it, with other parts of the server that read one at this moment.
+    """
+
+    def __init__(self, store: Store, get: Get | None = None) -> None:
         self._store = store
-        self._known = KnownCredentials(store)
+        self._known = KnownCredentials(store, get)
         self._told = RateLimit(3, REFUSALS_LOGGED)
         self._sign_ins: dict[str, RateLimit] = {}
 

@@ -129,6 +129,12 @@ class MachineDesk:
                 return told
             return await self._of_claim(group, claim, call, asked)
 
+    def size_of(self, group: str, call: str, fields: Mapping[str, Any]) -> int:
+        """Say how many bytes the answer to a call will have, as far as that is known without the store."""
+        if call == wire.READ and self._hub is not None and isinstance(asked := fields.get("keys"), list):
+            return min(wire.LARGEST_ANSWER, self._hub.size_of(group, asked[: wire.MOST_KEYS]))
+        return len(str(fields.get("value", ""))) if call == wire.PRESENCE else 0
+
     def _decode(self, group: str, call: str, fields: dict[str, Any]) -> wire.Call:
         if group not in self._groups:
             raise StoreRefusedError(f"the group {group!r} is not served here")

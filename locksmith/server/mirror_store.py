@@ -12,6 +12,7 @@ from typing import NoReturn
 from locksmith.errors import PastGoneError, StoreRefusedError
 from locksmith.lock.records import keys
 from locksmith.server.group_mirror import GroupMirror, Mirror, Unfollowed
+from locksmith.server.joint_reads import JointReads
 from locksmith.store.feed import Feeds
 from locksmith.store.protocol import (
     Also,
@@ -157,8 +158,10 @@ class GroupMirrors:
         self.follows = isinstance(store, Feeds)
         """Whether the store tells its changes."""
         make = GroupMirror if self.follows else Unfollowed
-        self._groups = {group: make(store, group) for group in groups}
-        self._windows = Mirror(store, keys.windows_prefix(), "the sets of windows")
+        self.joint = JointReads(store)
+        """What reads a key at the time of a round, with those that the mirrors read."""
+        self._groups = {group: make(store, group, joint=self.joint) for group in groups}
+        self._windows = Mirror(store, keys.windows_prefix(), "the sets of windows", joint=self.joint)
         self._running: list[asyncio.Task[None]] = []
 
     def of(self, group: str) -> GroupMirror:

@@ -19,6 +19,7 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
+from locksmith.server import garbage
 from locksmith.server.app import Counted, Revoked, Shortcut, make_app
 from locksmith.server.cluster import following, open_observed
 from locksmith.server.connection import IDLE_LIMIT, Connection
@@ -58,9 +59,9 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     context = tls_of(config.server)
     listener = open_port(config.server)
     store = open_observed(config.store, following(config.store, config.server.groups))
-    people = Credentials(store)
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
+    people = Credentials(store, hub.read_soon)
     counts, marks = NoticeCounts(config.notify.targets), StoreMarks(config.store, config.server.groups)
     web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts, marks))
     machines.wait_by(hub)
@@ -68,6 +69,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
     of_machines = web.counting(make_routes(machines, people, config.server.groups))
     others = [*first, *of_machines, *web.routes]
+    collecting = asyncio.ensure_future(garbage.collect_seldom())
     try:
         desk = Desk(config, paths, marks=marks)
         hub.start()
@@ -86,6 +88,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
                 revoked=people.refuse_revoked,
             )
     finally:
+        collecting.cancel()
         await hub.close()
         await machines.close()
         await store.close()
