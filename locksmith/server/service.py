@@ -29,6 +29,7 @@ from locksmith.server.hub import Hub
 from locksmith.server.machine_calls import make_routes, make_shortcut
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
+from locksmith.server.session_cookie import SessionCookie
 from locksmith.server.whoami import whoami_routes
 from locksmith.store.connect import open_store
 from locksmith.store.protocol import Expecting
@@ -57,7 +58,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     context = tls_of(config.server)
     listener = open_port(config.server)
     store = open_store(config.store, observer=Expecting(str))
-    people = Credentials(store)
+    people = Credentials(store, SessionCookie(config.server.prefix, config.server.is_reached_by_tls))
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
     counts = NoticeCounts(config.notify.targets)
@@ -110,7 +111,7 @@ async def serve(
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        app = make_app(desk, settings.groups, others, counted, shortcut)
+        app = make_app(desk, settings.groups, others, counted, shortcut, prefix=settings.prefix)
         door = Door(listener, http_config(app), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))
