@@ -122,7 +122,7 @@ bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archiv
 rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
 	$(BIN)/python -m release.rpm
 
-image: packages-image $(VENV)/.ready ## the container image: dist/locksmith-VERSION.oci.tar
+image: packages-image $(VENV)/.ready ## the container images of the daemon and the server
 	$(BIN)/python -m release.image
 
 packages-image:
