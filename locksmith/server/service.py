@@ -31,6 +31,7 @@ from locksmith.server.hub import Hub
 from locksmith.server.machine_calls import make_routes, make_shortcut
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
+from locksmith.server.session_cookie import SessionCookie
 from locksmith.server.whoami import whoami_routes
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
@@ -61,7 +62,8 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     store = open_observed(config.store, following(config.store, config.server.groups))
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
-    people = Credentials(store, hub.read_soon)
+    cookie = SessionCookie(config.server.prefix, config.server.is_reached_by_tls)
+    people = Credentials(store, cookie, hub.read_soon)
     counts, marks = NoticeCounts(config.notify.targets), StoreMarks(config.store, config.server.groups)
     web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts, marks))
     machines.wait_by(hub)
@@ -116,7 +118,7 @@ async def serve(
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        app = make_app(desk, settings.groups, others, counted, shortcut, revoked=revoked)
+        app = make_app(desk, settings.groups, others, counted, shortcut, revoked=revoked, prefix=settings.prefix)
         door = Door(listener, http_config(app), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))

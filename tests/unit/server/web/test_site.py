@@ -156,7 +156,38 @@ async def test_who_is_not_signed_in_is_asked_to_and_comes_back_to_the_page():
     "to", ["//evil.example", "https://evil.example", "/\\evil", "javascript:alert(1)", "/a\nb", "x", "\\\\x"]
 )
 def test_nobody_is_sent_to_another_site(to):
-    assert inside(to) == ""
+    assert inside(to, "/") == ""
+
+
+@pytest.mark.parametrize("to", ["/", "/locksmith", "/locksmithy/x", "/other/page"])
+def test_nobody_is_sent_to_what_else_is_on_the_host(to):
+    assert inside(to, "/locksmith/") == ""
+    assert inside("/locksmith/groups/web?state=idle", "/locksmith/")
+
+
+@pytest.mark.parametrize("kept", ["", "/locksmith"])
+async def test_below_a_path_each_address_has_it_whether_the_proxy_keeps_it_or_not(kept):
+    paths = ("/", "/groups/web", "/groups/web/machines/m1", "/groups/web/history", "/groups/web/orders/freeze")
+    async with Page(prefix="/locksmith") as page:
+        await page.slots(2)
+        await page.present("m1")
+        await page.holds("m1")
+        for path in paths:
+            reply = await page.ask(f"{kept}{path}")
+            assert reply.status == 200, path
+            addresses = re.findall(r'(?:href|src|action|data-events)="([^"]+)"', reply.text)
+            assert addresses
+            assert [one for one in addresses if not one.startswith(("/locksmith/", "#"))] == [], path
+        assert (await page.ask(f"{kept}/static/page.css")).status == 200
+        assert (await page.ask("/other/static/page.css")).status == 404
+        assert (await page.ask("/locksmithy/")).status == 404
+        page.people.who = None
+        sent = await page.ask(f"{kept}/groups/web?state=idle")
+        to = "/locksmith/sign-in?next=/locksmith/groups/web%3Fstate%3Didle"
+        assert (sent.status, sent.headers["location"]) == (303, to)
+        assert (await page.ask(f"{kept}/")).headers["location"] == "/locksmith/sign-in"
+        came = await page.ask(f"{kept}/sign-in", {"token": "right", "next": "/other"})
+        assert (came.status, came.headers["location"]) == (303, "/locksmith/")
 
 
 @pytest.mark.parametrize("group", ["", "web", "(default)", "a/b", "a%2Fb", "ü b", "..", "?x#y"])
