@@ -277,7 +277,12 @@ def test_a_queue_of_which_a_slice_has_few_tickets_is_short_and_read_from_the_fir
 def asked(monkeypatch):
     """What ranges were asked for: from, to, and how many places at most."""
     ranges, whole = [], MemoryServer.range
-    monkeypatch.setattr(MemoryServer, "range", lambda *call: ranges.append(call[1:4]) or whole(*call))
+
+    def noted(*call):
+        ranges.append(call[1:4])
+        return whole(*call)
+
+    monkeypatch.setattr(MemoryServer, "range", noted)
     return ranges
 
 
