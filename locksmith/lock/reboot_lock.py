@@ -117,6 +117,10 @@ class RebootLock:
             raise OtherClaimError(holder_state.describe(), holder_state.reading.revision, holder_state.claim)
         return holder_state.listed
 
+    async def refuse_hold(self, claim: Claim) -> None:
+        """Raise `NotAdmittedError` if an operator holds the machine of this claim back."""
+        await self._admission.refuse_hold(claim, await self.guarded.store.get(self._admission.hold_key(claim.holder)))
+
     async def commit(self, claim: Claim) -> float:
         """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.
 

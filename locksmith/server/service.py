@@ -69,6 +69,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     others = [*first, *of_machines, *web.routes]
     try:
         desk = Desk(config, paths)
+        desk.wait_by(hub)
         hub.start()
         async with notifying(config, paths, counts, hub.recent):
             await serve(

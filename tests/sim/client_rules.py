@@ -85,6 +85,8 @@ class ClientRules:
     """For each nonce when its commit took effect, the last time."""
     vanished: dict[str, float] = field(default_factory=dict)
     """For each client past its point of no return whose presence is gone: since when."""
+    emptied: dict[str, object] = field(default_factory=dict)
+    """For each client that has no place since it was told so: the run of a server that has told it."""
     held: dict[str, float] = field(default_factory=dict)
     """For each id that an operator holds back: since when that was told."""
     judged_at: float = 0.0
@@ -113,14 +115,17 @@ class ClientRules:
         self.open.pop(request, None)
         self.called_at[request.client] = time_now()
 
-    def answered(self, server: str, request: Request, refusal: Refusal | None) -> None:
-        """Judge an answer at the moment when it is given."""
+    def answered(self, server: str, request: Request, refusal: Refusal | None, run: object = None) -> None:
+        """Judge an answer of a `run` of a server at the moment when it is given."""
         name, client, alone = request.client, self.clients[request.client], self.open[request].alone
         if refusal is None and alone and time_now() - self.rules.restored > SLACK:
             if request.kind == STEADY:
                 self._gave_all_back(server, name)
+                self.emptied[name] = run
             elif not client.excused:
                 self._granted(server, name)
+        if refusal is not None and refusal.kind is RefusalKind.QUEUED and alone and self.emptied.get(name) is run:
+            self.story.breaks(f"{server} tells {name} that it waits, and has heard that it has no place")
         if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
         if request.kind == STEADY:
@@ -292,6 +297,8 @@ class ClientRules:
             name = places.name_in(key).removeprefix(PREFIX)
             if not key.startswith(QUEUE + "!") or queued_as(name) != places.name_in(key):
                 continue
+            if self.rules.server.value(key) is not None:
+                self.emptied.pop(name, None)
             own = request is not None and request.client == name
             known = self.open.get(request) if own and request is not None else None
             if entry is None and known is not None and known.moved and self.leases_hold:
@@ -333,6 +340,7 @@ class ClientRules:
     def went_back(self) -> None:
         """Take note that the store goes back to a backup."""
         self.queued_at.clear()
+        self.emptied.clear()
         self.vanished.clear()
         self.held.clear()
         for client in self.clients.values():
