@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -39,6 +39,7 @@ from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
+from locksmith.server.attempt_turns import AttemptTurns
 from locksmith.server.busy import BusySlots
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.hooks import ClientHooks, HookPrograms
@@ -95,6 +96,7 @@ class Desk:
         self._guarded_by = None if store else config.store
         self._store = store or open_store(config.store, observer=Expecting(str))
         self._turns = Turns()
+        self._attempts = {group: AttemptTurns() for group in self._settings.groups}
         self._unchanged = Unchanged()
         self._names = ClientNames(self._store)
         self._busy = self._busy_in_memory = BusySlots(lambda _group: self._store, local_clock())
@@ -273,6 +275,7 @@ class Desk:
             clock=self._clock,
             limit=RETRY_LIMIT,
             unchanged=self._unchanged,
+            turn=nullcontext if rehearsed else self._attempts[group].turn,
         )
 
 

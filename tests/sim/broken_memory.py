@@ -1,7 +1,11 @@
-"""Servers that refuse from memory, wrong in one place, each in its own way: the rules of `client_rules.py` notice."""
+"""Servers that refuse from memory, and act for clients in turn, wrong in one place, each in its own way.
+
+The rules of `client_rules.py` must notice them.
+"""
 
 from dataclasses import replace
 
+from locksmith.server.attempt_turns import AttemptTurns
 from locksmith.server.foreseen import NotForeseenError
 from locksmith.server.kept_places import KeptPlaces
 from locksmith.server.rehearsal import Rehearsals
@@ -73,6 +77,19 @@ class _Unseen(KeptPlaces):
         return self.lasts(place, ttl)
 
 
+class Unending(SimDesk):
+    """Gives no turn back."""
+
+    def __init__(self, around) -> None:
+        super().__init__(around)
+        self._attempts = {group: _Unending() for group in self._attempts}
+
+
+class _Unending(AttemptTurns):
+    def _end(self):
+        pass
+
+
 def in_memory(drawn: Plan) -> Plan:
     """What takes servers that keep the group in memory."""
     shaped = served(drawn)
@@ -97,5 +114,6 @@ BROKEN_MEMORY = [
     Broken(Granting, "holds no slot past its point of no return", in_memory),
     Broken(Untold, "and has heard that it has no place", forgetful),
     Broken(Careless, "expires between two of its calls", slowly_in_memory),
+    Broken(Unending, "for an answer to", served),
     Broken(Unseen, "between two of its calls", slowly_in_memory),
 ]

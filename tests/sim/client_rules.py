@@ -32,6 +32,8 @@ SLACK = 60.0
 """Seconds for what was decided before to take effect."""
 JUST_NOW, IN_CALM = 15.0, 1.0
 """Seconds for which a look at the windows holds, at the moment of the grant; and where nothing goes wrong."""
+QUICK = 2.9
+"""Seconds within which a call is answered where nothing goes wrong, and no hook runs."""
 SELDOM = 5.0
 """Seconds between two looks at who is lost."""
 LOST_RACES = ("was changed since it was read", "too: call again")
@@ -53,6 +55,7 @@ class Known:
     nothing: bool
     looked: str | None = None
     moved: bool = False
+    began: float = 0.0
     alone: bool = True
     """Whether no other call of the client was answered at the same time."""
 
@@ -96,7 +99,7 @@ class ClientRules:
 
     def begins(self, request: Request) -> None:
         """Take note of a call that has come to a server."""
-        known = Known(self._nonce(request.client), nothing=self._has_nothing(request.client))
+        known = Known(self._nonce(request.client), nothing=self._has_nothing(request.client), began=time_now())
         for other, beside in self.open.items():
             if other.client == request.client:
                 known.alone = beside.alone = False
@@ -128,6 +131,9 @@ class ClientRules:
             self.story.breaks(f"{server} tells {name} that it waits, and has heard that it has no place")
         if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
+        took = time_now() - self.open[request].began
+        if took > QUICK and self.look_holds == IN_CALM and not self.hooks:
+            self.story.breaks(f"{server} takes {took:.0f} s for an answer to {name}")
         if request.kind == STEADY:
             return
         if request.run == client.run and refusal is not None and refusal.kind in IN_QUEUE:

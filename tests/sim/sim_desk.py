@@ -1,6 +1,7 @@
 """The desk of a server, as the simulation makes it: the real one, with the store, the clock and the chance made up."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from random import Random
@@ -71,10 +72,12 @@ class SimDesk(Desk):
             self.wait_by(around.hub)
 
     def _lock(self, group: str, store: Store | None = None, *, rehearsed: bool = False) -> QueuedLock:
-        del rehearsed  # there is no other keyspace
+        turn = nullcontext if rehearsed else self._attempts[group].turn
         around, rng, known, rules = self.around, self.around.rng, self._unchanged, self._rules
         store = store or around.store
-        lock = self.lock(store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known)
+        lock = self.lock(
+            store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known, turn=turn
+        )
         queue = Queue(store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
         return QueuedLock(lock, queue, rng=rng)
 

@@ -104,7 +104,7 @@ def test_the_refusal_of_a_client_whose_place_is_recent_costs_no_request():
     play(story)
 
 
-def test_a_waiting_client_keeps_its_place_for_days_and_writes_it_at_every_second_call():
+def test_a_waiting_client_keeps_its_place_for_days_by_a_write_at_every_second_call():
     async def story(fleet):
         network = Counted()
         await held_for_ever(fleet)
