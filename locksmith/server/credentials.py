@@ -61,8 +61,7 @@ class SignedIn:
 class Credentials:
     """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503.
 
-    `cookie` is that of a session. `get` reads one key of the store, with other parts of the server that read one at this
-    moment.
+    `cookie` is that of a session. `get` reads one key of the store, together with other parts of the server that read.
     """
 
     def __init__(self, store: Store, cookie: SessionCookie | None = None, get: Get | None = None) -> None:

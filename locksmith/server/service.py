@@ -74,6 +74,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     collecting = asyncio.ensure_future(garbage.collect_seldom())
     try:
         desk = Desk(config, paths, marks=marks)
+        desk.wait_by(hub)
         hub.start()
         async with notifying(config, paths, counts, hub.recent, hub.tell), marks.kept():
             await serve(

@@ -31,8 +31,8 @@ class Eager(SimDesk):
 class Uncommitted(SimDesk):
     """Lets a client reboot as soon as it has a slot."""
 
-    def _lock(self, group):
-        lock = super()._lock(group)
+    def _lock(self, group, store=None, **how):
+        lock = super()._lock(group, store, **how)
 
         async def commit(_claim):
             return Granted()
@@ -107,8 +107,8 @@ class Forgetful(SimDesk):
 class Open(SimDesk):
     """Knows no windows."""
 
-    def _windows(self, group):
-        windows = super()._windows(group)
+    def _windows(self, group, store):
+        windows = super()._windows(group, store)
         windows._names = ()
         return windows
 
@@ -193,8 +193,8 @@ class Late(SimDesk):
             await asyncio.sleep(self.later)
             await super().release((await self.read(claim.holder)).held or claim, why, rebooted=rebooted)
 
-    def _slots(self, group):
-        slots = super()._slots(group)
+    def _slots(self, group, store=None, **how):
+        slots = super()._slots(group, store, **how)
         slots.later = self.around.rng.choice((0.0, 20.0))  # type: ignore[attr-defined]
         return slots
 

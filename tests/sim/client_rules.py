@@ -33,6 +33,8 @@ SLACK = 60.0
 """Seconds for what was decided before to take effect."""
 JUST_NOW, IN_CALM = 15.0, 1.0
 """Seconds for which a look at the windows holds, at the moment of the grant; and where nothing goes wrong."""
+QUICK = 2.9
+"""Seconds within which a call is answered where nothing goes wrong, and no hook runs."""
 SELDOM = 5.0
 """Seconds between two looks at who is lost."""
 LOST_RACES = ("was changed since it was read", "too: call again")
@@ -54,6 +56,7 @@ class Known:
     nothing: bool
     looked: str | None = None
     moved: bool = False
+    began: float = 0.0
     alone: bool = True
     """Whether no other call of the client was answered at the same time."""
     run: "Run | None" = None
@@ -88,6 +91,8 @@ class ClientRules:
     """For each nonce when its commit took effect, the last time."""
     vanished: dict[str, float] = field(default_factory=dict)
     """For each client past its point of no return whose presence is gone: since when."""
+    emptied: dict[str, object] = field(default_factory=dict)
+    """For each client that has no place since it was told so: the run of a server that has told it."""
     held: dict[str, float] = field(default_factory=dict)
     """For each id that an operator holds back: since when that was told."""
     seen: "dict[Run, int]" = field(default_factory=dict)
@@ -103,7 +108,7 @@ class ClientRules:
 
     def begins(self, request: Request) -> None:
         """Take note of a call that has come to a server."""
-        known = Known(self._nonce(request.client), nothing=self._has_nothing(request.client))
+        known = Known(self._nonce(request.client), nothing=self._has_nothing(request.client), began=time_now())
         for other, beside in self.open.items():
             if other.client == request.client:
                 known.alone = beside.alone = False
@@ -133,16 +138,22 @@ class ClientRules:
         self.open.pop(request, None)
         self.called_at[request.client] = time_now()
 
-    def answered(self, server: str, request: Request, refusal: Refusal | None) -> None:
-        """Judge an answer at the moment when it is given."""
+    def answered(self, server: str, request: Request, refusal: Refusal | None, run: object = None) -> None:
+        """Judge an answer of a `run` of a server at the moment when it is given."""
         name, client, alone = request.client, self.clients[request.client], self.open[request].alone
         if refusal is None and alone and time_now() - self.rules.restored > SLACK:
             if request.kind == STEADY:
                 self._gave_all_back(server, name)
+                self.emptied[name] = run
             elif not client.excused:
                 self._granted(server, name)
+        if refusal is not None and refusal.kind is RefusalKind.QUEUED and alone and self.emptied.get(name) is run:
+            self.story.breaks(f"{server} tells {name} that it waits, and has heard that it has no place")
         if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
+        took = time_now() - self.open[request].began
+        if took > QUICK and self.look_holds == IN_CALM and not self.hooks:
+            self.story.breaks(f"{server} takes {took:.0f} s for an answer to {name}")
         if request.kind == STEADY:
             return
         if request.run == client.run and refusal is not None and refusal.kind in IN_QUEUE:
@@ -325,6 +336,8 @@ class ClientRules:
             name = places.name_in(key).removeprefix(PREFIX)
             if not key.startswith(QUEUE + "!") or queued_as(name) != places.name_in(key):
                 continue
+            if self.rules.server.value(key) is not None:
+                self.emptied.pop(name, None)
             own = request is not None and request.client == name
             known = self.open.get(request) if own and request is not None else None
             if entry is None and known is not None and known.moved and self.leases_hold:
@@ -369,6 +382,7 @@ class ClientRules:
             self.knew[run] = max(self.knew.get(run, 0), revision)
         self.seen.clear()
         self.queued_at.clear()
+        self.emptied.clear()
         self.vanished.clear()
         self.held.clear()
         for client in self.clients.values():

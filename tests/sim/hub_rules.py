@@ -132,7 +132,7 @@ class HubRules:
             came = self.called.get(name, 0.0)
             if now - came > LEFT:
                 self.story.breaks(f"the place of {name} stays for {LEFT:.0f} s after its last call: {entry.key}")
-        lonely = [key for key in tickets if key.rpartition("/")[2] not in stand]
+        lonely = [key for key in tickets if keys.unsegment(key.rpartition("/")[2]) not in stand]
         self.alone = {key: self.alone.get(key, now) for key in lonely}
         for key, since in self.alone.items():
             if now - since > LEFT:

@@ -70,7 +70,7 @@ class Served:
             # With a clock that is a day ahead it takes the `resume` after a restore for an older one, for a day.
             if not plan.faults.restores and plan.draw(f"{name} day").random() < plan.faults.days_off:
                 self.offsets[name] += timedelta(days=rng.choice((-1, 1)))
-            self.servers.append(DeskServer(name, rng, self.story, self.faults, self._desk, self.rules, self._routes))
+            self.servers.append(DeskServer(name, rng, self.story, self.faults, self._serve, self.rules))
         wire = Wire(self.servers, plan.draw("wire"), self.faults, self.story)
         for number in range(drawn.number):
             name = f"c{number + 1}"
@@ -98,19 +98,17 @@ class Served:
         """Tell what a server takes for the time."""
         return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offsets[server]
 
-    def _desk(self, run: Run) -> FleetLock:
-        clock = partial(self.clock, run.server.name)
-        return self.make(self._around(run, "desk", ServerMark(StoreSettings(endpoints=("memory",)), GROUP, clock)))
-
-    def _routes(self, run: Run) -> Answers:
-        around = self._around(run, "machines")
+    def _serve(self, run: Run) -> tuple[FleetLock, Answers]:
+        """Make what answers clients, and what answers machines. Both share a hub, where there is one."""
+        mark = ServerMark(StoreSettings(endpoints=("memory",)), GROUP, partial(self.clock, run.server.name))
+        of_clients, of_machines = self._around(run, "desk", mark), self._around(run, "machines")
         if not self.plan.clients.hub:
-            return Routes(self.make_machines(around), GROUP)
+            return self.make(of_clients), Routes(self.make_machines(of_machines), GROUP)
         rng = self.plan.draw(f"{run.server.name} hub {asyncio.get_running_loop().time()}")
         store = self.hub_store(Around(run, rng, self.faults))
         hub = self.make_hub(store, [GROUP])
-        desk = self.make_machines(replace(around, store=store, hub=hub))
-        return HubRoutes(desk, hub, run, self.hub_rules)
+        machines = self.make_machines(replace(of_machines, store=store, hub=hub))
+        return self.make(replace(of_clients, hub=hub)), HubRoutes(machines, hub, run, self.hub_rules)
 
     def _around(self, run: Run, what: str, mark: ServerMark | None = None) -> Surroundings:
         name, now = run.server.name, asyncio.get_running_loop().time()
