@@ -43,10 +43,10 @@ def went_back(server: FleetLockServer) -> bool:
 
 
 def refused(server: FleetLockServer, client: str) -> str:
-    """Ask for a slot that is refused because of the store; give the sentence."""
+    """Ask for a slot that is refused; give the kind and the sentence. What is in memory may refuse it for a while."""
     status, answer = server.pre_reboot(client, GROUP)
-    assert (status, answer["kind"]) == (503, "store"), answer
-    return str(answer["value"])
+    assert status != 200
+    return f"{answer['kind']}: {answer['value']}"
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def test_a_server_grants_no_slot_on_a_backup_until_a_resume(etcd, server, ctl, t
     etcd.restore(tmp_path / "backup")
     etcd.write_others(growth)
 
-    wait_until(lambda: "store knows less than this server" in refused(server, "c2"), "the server says so")
+    wait_until(lambda: "store: the store knows less than this server" in refused(server, "c2"), "the server says so")
     assert f"`locksmithctl --group {GROUP} resume`" in refused(server, "c2")
-    assert "store knows less" in refused(server, "c1")
+    assert "store: the store knows less" in refused(server, "c1")
     assert went_back(server)
 
     def resumed() -> bool:  # a `resume` of the second in which the server saw more is not newer
@@ -81,7 +81,7 @@ def test_a_server_knows_what_another_has_granted(etcd, server, tmp_path):
         assert server.pre_reboot("c2", GROUP)[1]["kind"] == "no_slot"
     etcd.restore(tmp_path / "backup")
 
-    wait_until(lambda: "store knows less" in refused(server, "c2"), "the server says so")
+    wait_until(lambda: "store: the store knows less" in refused(server, "c2"), "the server says so")
 
 
 def test_an_idle_server_notices_it_by_itself(etcd, tmp_path, monkeypatch, caplog):
@@ -109,7 +109,7 @@ def test_a_steady_client_gives_back_what_the_backup_says_it_has(etcd, server, tm
     assert server.steady_state("c1", GROUP)[0] == 200
     etcd.restore(tmp_path / "backup")
 
-    wait_until(lambda: "store knows less" in refused(server, "c2"), "the server says so")
+    wait_until(lambda: "store: the store knows less" in refused(server, "c2"), "the server says so")
     assert server.steady_state("c1", GROUP)[0] == 200
 
 
