@@ -52,6 +52,7 @@ LocksmithError                                     the command line prints the s
 │   ├── NotHeldError (lock.records.semaphore)      not done: the holder has no slot
 │   └── BlockedError (cli.reboot.preparation)      refused: a gate blocks now, and may allow the reboot later
 ├── TooManyCallsError (server.turns)               refused: too many calls of one client are under way
+├── NotForeseenError (server.foreseen)             not done: memory does not tell what a call would do; etcd is asked
 ├── DeliveryError (server.delivery)                may be done: a target has not taken a message, as far as is known
 ├── MissingLibraryError (server.delivery)          not done: apprise is not installed, or is too old
 ├── HostError                                      this machine (D-Bus, logind, files) did not do what was asked

@@ -25,6 +25,7 @@ def read_server(settings: Settings) -> ServerSettings:
     server = ServerSettings(
         address=settings.value(keys.SERVER_ADDRESS, default.address),
         port=settings.value(keys.SERVER_PORT, default.port),
+        url=settings.value(keys.SERVER_URL, default.url),
         certfile=settings.value(keys.SERVER_CERTFILE, default.certfile),
         keyfile=settings.value(keys.SERVER_KEYFILE, default.keyfile),
         client_cafile=settings.value(keys.SERVER_CLIENT_CAFILE, default.client_cafile),

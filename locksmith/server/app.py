@@ -23,6 +23,7 @@ from locksmith.server.access import Caller, Guesses, refuse_place, same_secret, 
 from locksmith.server.answers import SUCCESS, Answer, bad_request, refused, unauthorized
 from locksmith.server.passwords import Passwords
 from locksmith.server.ports import FleetLock
+from locksmith.server.prefix import below
 from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.reply import Reply, date, read_body
 from locksmith.server.requests import TOO_SLOW, Call, head_problem, parse_body
@@ -60,10 +61,11 @@ def make_app(
     shortcut: Shortcut = lambda _scope: None,
     *,
     revoked: Revoked | None = None,
+    prefix: str = "",
 ) -> ASGIApp:
-    """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix.
+    """Give the app for the clients of these groups. FleetLock's calls are answered below any path.
 
-    `others` are the routes of what else is served; they come first.
+    `others` are the routes of what else is served; they come first. All is served below `prefix` as well.
     """
     calls = _Calls(desk, groups, counted, revoked)
     routes = [*others]
@@ -77,10 +79,12 @@ def make_app(
             routes.append(Route(known, endpoint, methods=methods))  # noqa: PERF401 - two loops read better apart
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such})
     app.router.redirect_slashes = False
+    without_prefix = below(prefix)
 
     async def without_traceback(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             scope["path"] = _ABSOLUTE.sub("", scope["path"])
+            without_prefix(scope)
             if (endpoint := shortcut(scope)) is None:
                 await app(scope, receive, send)
             else:

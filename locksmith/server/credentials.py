@@ -21,8 +21,9 @@ from locksmith.server.access import secret_in
 from locksmith.server.answers import Answer, refused, unauthorized
 from locksmith.server.identity import Identity, Role
 from locksmith.server.kinds import refusal
-from locksmith.server.known import FRESH, KnownCredentials, Wrong
+from locksmith.server.known import FRESH, Get, KnownCredentials, Wrong
 from locksmith.server.refusal import RefusalKind
+from locksmith.server.session_cookie import SessionCookie
 from locksmith.store.protocol import Store, remove
 from locksmith.util import tokens
 from locksmith.util.ratelimit import RateLimit
@@ -47,7 +48,6 @@ _PREFIXES = {
     Kind.VIEWER: keys.people_prefix(),
     Kind.OPERATOR: keys.people_prefix(),
 }
-_COOKIE, _HOST_COOKIE = "locksmith", "__Host-locksmith"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,14 @@ class SignedIn:
 
 
 class Credentials:
-    """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503."""
+    """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known = KnownCredentials(store)
+    `cookie` is that of a session. `get` reads one key of the store, together with other parts of the server that read.
+    """
+
+    def __init__(self, store: Store, cookie: SessionCookie | None = None, get: Get | None = None) -> None:
+        self._store, self._cookie = store, cookie or SessionCookie()
+        self._known = KnownCredentials(store, get)
         self._told = RateLimit(3, REFUSALS_LOGGED)
         self._sign_ins: dict[str, RateLimit] = {}
 
@@ -100,7 +103,7 @@ class Credentials:
 
         If the store does not answer, the session ends by its lease.
         """
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         if session is not None:
             key = keys.sessions_prefix() + session.public
             try:
@@ -110,11 +113,11 @@ class Credentials:
                     await remove(self._store, found.entry)
             except LocksmithError as error:
                 log.warning("a session could not be ended, and ends by itself within 8 hours: %s", error)
-        return _cookie(request, "", 0)
+        return self._cookie.header(request, "", 0)
 
     def csrf_token(self, request: Request) -> str:
         """Give the value of the hidden field `csrf` of each form, for the session of a request; empty: it has none."""
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         return _csrf_of(session) if session else ""
 
     def csrf_problem(self, request: Request, given: str) -> Answer | None:
@@ -125,7 +128,7 @@ class Credentials:
         """
         if request.headers.get("authorization", "").strip().lower().startswith("bearer "):
             return None
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         if session is None or _from_elsewhere(request) or not tokens.same(given, _csrf_of(session)):
             return unauthorized("this form is not one of this session: load the page again, and send it again")
         return None
@@ -139,7 +142,7 @@ class Credentials:
         if "authorization" in request.headers:
             found = await self._of_token(secret_in(request.headers["authorization"]), origin)
             return found if isinstance(found, Answer) else _identity(found)
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         if session is not None:
             return await self._of_session(session, origin)
         machines = request.state.guest.machines
@@ -219,7 +222,7 @@ class Credentials:
         )
         await self._store.create(keys.sessions_prefix() + session.public, credential.encode(record), ttl=SESSION_LASTS)
         log.info("%s %s has signed in", person.role, person.holder)
-        return SignedIn(_identity(found), _cookie(request, session.text, int(SESSION_LASTS)))
+        return SignedIn(_identity(found), self._cookie.header(request, session.text, int(SESSION_LASTS)))
 
     def _tell(self, request: Request, sentence: str) -> None:
         if self._told.allows(asyncio.get_running_loop().time()):
@@ -274,21 +277,6 @@ def _store_answer(error: LocksmithError) -> Answer:
 
 def _origin(request: Request) -> str:
     return str(request.state.guest.client)
-
-
-def _is_tls(request: Request) -> bool:
-    return request.url.scheme == "https"
-
-
-def _session_of(request: Request) -> Token | None:
-    """Read the session of the cookie. With TLS, its name is one that this host alone can set, and over TLS alone."""
-    token = tokens.parse(request.cookies.get(_HOST_COOKIE if _is_tls(request) else _COOKIE, ""))
-    return token if token is not None and token.kind is Kind.SESSION else None
-
-
-def _cookie(request: Request, text: str, seconds: int) -> str:
-    name, secure = (_HOST_COOKIE, "; Secure") if _is_tls(request) else (_COOKIE, "")
-    return f"{name}={text}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{secure}"
 
 
 def _csrf_of(session: Token) -> str:

@@ -25,12 +25,12 @@ from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
 from locksmith.lock.history import MOST, History
 from locksmith.lock.records.notice import Ledger, Notice
+from locksmith.server.cluster import following, open_observed
 from locksmith.server.delivery import Delivery, refuse_missing_library, service_of
 from locksmith.server.notice_news import Changed, News
 from locksmith.server.notice_post import NoticeCounts, Post
 from locksmith.server.outbox import Outbox
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting, Store
+from locksmith.store.protocol import Store
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.threads import in_thread
 
@@ -205,7 +205,7 @@ async def notifying(
     refuse_missing_library()
     memos: defaultdict[str, Memo] = defaultdict(Memo)
     # A store of its own: what hangs here must hold up no client.
-    store = open_store(config.store, observer=Expecting(str))
+    store = open_observed(config.store, following(config.store, config.server.groups))
     notifications = Notifications(
         config,
         store,

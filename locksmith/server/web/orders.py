@@ -19,7 +19,7 @@ from locksmith.server.permissions import Action, forbidden
 from locksmith.server.web.plans import Plan, Planner, StalePageError
 from locksmith.server.web.render import group_of, group_segment
 from locksmith.server.web.requests import LONGEST_REASON, query, read_form
-from locksmith.server.web.site import ROOT, RefusedError, Site
+from locksmith.server.web.site import RefusedError, Site
 from locksmith.store.protocol import Store
 from locksmith.util.text import one_line
 from locksmith.window.duration import parse_duration
@@ -93,7 +93,7 @@ class OrderPages:
         about = f" for {plan.machine}" if plan.machine else ""
         log.info("%s ordered %s%s in group %r", identity.name, plan.order, about, planner.group)
         await self._site.fleet.refresh(planner.group)
-        here = f"{ROOT}groups/{group_segment(planner.group)}"
+        here = f"{self._site.root}groups/{group_segment(planner.group)}"
         return self._site.message(
             request,
             identity,

@@ -16,6 +16,7 @@ from locksmith.server.connection import machines_in
 from locksmith.server.credentials import NONE_SENT, Credentials, SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.known import FRESH, LONGEST, READS_AT_ONCE, WRONG_AT_ONCE
+from locksmith.server.session_cookie import SessionCookie
 from locksmith.store.memory import Calm, MemoryServer, MemoryStore
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind
@@ -510,6 +511,23 @@ def test_the_cookie_is_for_this_host_alone_and_no_script_reads_it():
         over_tls = cookie_of(secure)
         assert isinstance(await site.asks(scheme="https", cookie=over_tls), Identity)
         assert refused(await site.asks(scheme="https", cookie=over_tls.removeprefix("__Host-")), 401, NONE_SENT)
+
+    run(story)
+
+
+def test_below_a_path_the_cookie_goes_to_that_path_alone_and_tls_may_end_before():
+    async def story(_loop):
+        site = Site()
+        token = await site.person()
+        people = Credentials(site.store, SessionCookie("/locksmith", by_tls=True))
+        signed = await people.sign_in(asked(), token.text)
+        assert isinstance(signed, SignedIn)
+        assert signed.cookie.startswith("__Secure-locksmith=lss_")
+        assert signed.cookie.endswith("; Max-Age=28800; Path=/locksmith; HttpOnly; SameSite=Strict; Secure")
+        assert isinstance(await people.identify(asked(cookie=cookie_of(signed))), Identity)
+        assert await people.sign_out(asked(cookie=cookie_of(signed))) == (
+            "__Secure-locksmith=; Max-Age=0; Path=/locksmith; HttpOnly; SameSite=Strict; Secure"
+        )
 
     run(story)
 
