@@ -83,6 +83,7 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.rollout
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.idle
+	$(BIN)/python -m bench.server_calls
 	$(BIN)/python -m bench.forecast
 
 kubernetes: $(VENV)/.ready ## fetch kubectl and the models of the API, for the tests of contrib/kubernetes
