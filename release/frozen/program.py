@@ -29,6 +29,11 @@ def main() -> None:
         supervisor()
     _trust_what_the_system_trusts()
     _find_plugins()
+    if name == "locksmith-server":
+        sys.path.append(str(Path(sys.executable).parents[1] / "server"))
+        from locksmith.cli.server import main as server
+
+        server()
     if name == "locksmithctl":
         from locksmith.cli.main import main as tool
 
