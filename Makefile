@@ -120,7 +120,7 @@ packages-deb:
 bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archive and as a system extension
 	$(BIN)/python -m release.bundle
 
-rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
+rpm: packages-bundle $(VENV)/.ready ## the RPMs of the self-contained build: of a node, and of the server
 	$(BIN)/python -m release.rpm
 
 image: packages-image $(VENV)/.ready ## the container images of the daemon and the server

@@ -56,7 +56,7 @@ def test_the_server_serves_its_pages_and_knows_services_to_notify(installed, tmp
     program = installed / "usr/bin/locksmith-server"
     (root / "etc/locksmith").mkdir(parents=True)
     target = tmp_path / "target"
-    target.write_text("ntfys://ops.example/locksmith\n")
+    target.write_text("json://127.0.0.1:9/\n")
     target.chmod(0o600)
     environ, log = {"LOCKSMITH_ROOT": str(root)}, tmp_path / "log"
     with Etcd(WHEEL) as etcd, log.open("ab") as out:
@@ -69,6 +69,15 @@ def test_the_server_serves_its_pages_and_knows_services_to_notify(installed, tmp
             [program, "--check-config", "--online"], env=environ, capture_output=True, text=True, check=False
         )
         assert checked.returncode == 0, checked.stderr
+        tested = subprocess.run(
+            [installed / "usr/bin/locksmithctl", "notify", "--test", "ops"],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert "127.0.0.1" in tested.stdout + tested.stderr, "the tool finds the library too, and tries to send"
+        assert "need apprise" not in tested.stdout + tested.stderr
         running = subprocess.Popen([program], env=environ, stdout=out, stderr=out)
         try:
             wait_until(lambda: fetched(port, "/healthz") == b"ok\n", "the server answers", 60)
