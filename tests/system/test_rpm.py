@@ -63,7 +63,7 @@ def debian(folder: Path) -> Path:
                 "arch": "amd64",
                 "version": "12",
                 "provides": ["systemd", "dbus", "libc.so.6(GLIBC_2.36)(64bit)", "libz.so.1()(64bit)"]
-                + [f"libc.so.6(GLIBC_2.{minor})(64bit)" for minor in range(30, 36)],
+                + [f"libc.so.6(GLIBC_2.{minor})(64bit)" for minor in (14, *range(30, 36))],
             }
         )
     )
