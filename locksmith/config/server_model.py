@@ -5,9 +5,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
+
+MOST_PASSWORDS: Final = 8
+"""Lines of a group's password file: the passwords that count at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from locksmith.server.access import secret_in
 from locksmith.server.answers import Answer, refused, unauthorized
 from locksmith.server.identity import Identity, Role
 from locksmith.server.kinds import refusal
-from locksmith.server.known import FRESH, KnownCredentials, Wrong
+from locksmith.server.known import FRESH, Get, KnownCredentials, Wrong
 from locksmith.server.refusal import RefusalKind
 from locksmith.server.session_cookie import SessionCookie
 from locksmith.store.protocol import Store, remove
@@ -61,12 +61,12 @@ class SignedIn:
 class Credentials:
     """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503.
 
-    `cookie` is that of a session.
+    `cookie` is that of a session. `get` reads one key of the store, together with other parts of the server that read.
     """
 
-    def __init__(self, store: Store, cookie: SessionCookie | None = None) -> None:
+    def __init__(self, store: Store, cookie: SessionCookie | None = None, get: Get | None = None) -> None:
         self._store, self._cookie = store, cookie or SessionCookie()
-        self._known = KnownCredentials(store)
+        self._known = KnownCredentials(store, get)
         self._told = RateLimit(3, REFUSALS_LOGGED)
         self._sign_ins: dict[str, RateLimit] = {}
 
@@ -79,6 +79,14 @@ class Credentials:
         if isinstance(found, Answer) and found.refusal and found.refusal.sentence != NONE_SENT:
             self._tell(request, found.refusal.sentence)
         return found
+
+    async def refuse_revoked(self, request: Request) -> Answer | None:
+        """Refuse a request whose client certificate names a machine that was revoked; None: it names none such."""
+        try:
+            found = [await self._of_certificate(machine) for machine in request.state.guest.machines]
+        except LocksmithError as error:
+            return _store_answer(error)
+        return next((refusal for refusal in found if isinstance(refusal, Answer)), None)
 
     async def sign_in(self, request: Request, token: str) -> SignedIn | Answer:
         """Begin a session of the page with the token of a viewer or an operator."""
@@ -148,9 +156,7 @@ class Credentials:
         kept = await self._known.revoked_certificates(machine)
         if kept is None:
             return Identity(Role.MACHINE, machine)
-        when = f" at {moment(kept.one.revoked)}" if kept.one and kept.one.revoked else ""
-        by = f" by {kept.one.revoked_by}" if kept.one and kept.one.revoked_by else ""
-        return unauthorized(f"the client certificates of this machine were revoked{when}{by}")
+        return unauthorized(f"the client certificates of this machine were revoked{_when(kept)}")
 
     async def _of_token(self, text: str, origin: str) -> Kept | Answer:
         token = tokens.parse(text)
@@ -162,7 +168,15 @@ class Credentials:
         found = await self._known.of(prefix + token.public, token.digest, origin)
         if isinstance(found, Wrong):
             return _wrong(found)
-        return _ended(found) or found
+        return _ended(found) or await self._barred(found) or found
+
+    async def _barred(self, found: Kept) -> Answer | None:
+        """Refuse the token of a machine that was revoked: on v2 one may be made in the moment of its revocation."""
+        if found.one is None or found.one.role != credential.MACHINE:
+            return None
+        revocation = await self._known.revoked_certificates(found.one.holder)
+        said = f"this machine was revoked{_when(revocation)}, in all groups" if revocation and revocation.bars else ""
+        return unauthorized(said, 401, CHALLENGE) if said else None
 
     async def _of_session(self, session: Token, origin: str) -> Identity | Answer:
         found = await self._known.of(keys.sessions_prefix() + session.public, session.digest, origin)
@@ -237,13 +251,19 @@ def _ended(kept: Kept) -> Answer | None:
     if kept.one is None:
         return _store_answer(StoreError(kept.bad))
     if kept.one.revoked:
-        by = f" by {kept.one.revoked_by}" if kept.one.revoked_by else ""
-        return unauthorized(f"this token was revoked at {moment(kept.one.revoked)}{by}", 401, CHALLENGE)
+        return unauthorized(f"this token was revoked{_when(kept)}", 401, CHALLENGE)
     if kept.ended:
         return unauthorized(
             "this token was to end, and has lost its end in a copy of etcd: get another", 401, CHALLENGE
         )
     return None
+
+
+def _when(kept: Kept) -> str:
+    """Say when a credential was revoked, and by whom, as far as that is known."""
+    one = kept.one
+    by = f" by {one.revoked_by}" if one and one.revoked_by else ""
+    return f" at {moment(one.revoked)}{by}" if one and one.revoked else by
 
 
 def _identity(kept: Kept) -> Identity:

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from locksmith.errors import CorruptValueError, LockError, LocksmithError, OutcomeUnknownError, StoreError
 from locksmith.fleet.acts import Author
-from locksmith.lock.errors import ChangedClaimError, ChangedOrderError
+from locksmith.lock.errors import ChangedClaimError, ChangedIncidentsError, ChangedOrderError
 from locksmith.lock.records.order import Order
 from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, forbidden
@@ -78,7 +78,7 @@ class OrderPages:
         order, ttl = _order(identity, filled)
         try:
             done = await planner.give(plan, filled.version, Author(identity.name, self._host), order, ttl)
-        except (StalePageError, ChangedClaimError, ChangedOrderError) as error:
+        except (StalePageError, ChangedClaimError, ChangedIncidentsError, ChangedOrderError) as error:
             plan = await self._planned(planner)
             wrong = f"{NOT_UP_TO_DATE}: {error}."
             return self._page(request, identity, planner, plan, filled=filled, wrong=wrong, status=409)

@@ -153,7 +153,7 @@ def test_a_password_that_others_can_change_is_refused_and_a_short_one_warned_of(
     secret.chmod(0o600)
     assert problems_of(paths, text) == []
     short, plain = load_server(paths, {}, Problems()).cautions
-    assert "the password of the group a has less than 12 characters" in short
+    assert "a password of the group a has less than 12 characters" in short
     assert "the passwords of a are sent to 0.0.0.0 without TLS" in plain
 
 

@@ -226,7 +226,7 @@ def test_right_tokens_that_come_at_once_from_one_address_are_read_once_each():
     async def story(_loop):
         site = Site()
         found = [await site.machine(f"{number:032x}") for number in range(100)]
-        for reads in (101, 0):
+        for reads in (102, 0):  # with the changes, and the list of the machines that were revoked
             site.network.calls.clear()
             assert all(isinstance(who, Identity) for who in await asyncio.gather(*map(site.asks, found)))
             assert len(site.network.calls) == reads
@@ -345,6 +345,23 @@ def test_revoked_certificates_count_for_five_seconds_and_again_once_forgotten():
         await site.tool.forget(kept, "otto")
         await asyncio.sleep(FRESH)
         assert await site.asks(machines=[N1]) == Identity(Role.MACHINE, N1)
+
+    run(story)
+
+
+def test_fleetlock_is_refused_for_any_revoked_machine_of_a_certificate():
+    async def story(_loop):
+        site = Site()
+        refuse = site.credentials.refuse_revoked
+        assert await refuse(asked(machines=[N1, N2])) is None
+        assert await refuse(asked()) is None
+        await site.tool.revoke_certificates(N2, "otto", "desk")
+        await asyncio.sleep(FRESH)
+        assert refused(await refuse(asked(machines=[N1, N2])), 403, "were revoked at")
+        assert await refuse(asked(machines=[N1])) is None
+        site.network.away = True
+        await asyncio.sleep(FRESH)
+        assert refused(await refuse(asked(machines=[N1])), 503, "etcd does not answer")
 
     run(story)
 

@@ -301,6 +301,36 @@ async def test_a_person_has_so_many_streams_and_no_more(monkeypatch):
         assert sorted([stream.status for stream in await asyncio.gather(*streams)]) == [200, 200, 503]
 
 
+async def listen_as(page, name):
+    """Open a stream as a person, and wait until it is open, or refused."""
+    page.people.who = replace(VIEWER, name=name)
+    before = page.streams
+    stream = asyncio.ensure_future(page.ask("/events"))
+    await until(lambda: page.streams > before or stream.done(), "the stream is open")
+    return stream
+
+
+async def test_a_few_people_with_all_streams_keep_no_other_out(monkeypatch):
+    monkeypatch.setattr(live, "MOST", 4)
+    async with Page() as page:
+        await page.present("m1")
+        await page.ask("/groups/web")
+        anns = [await listen_as(page, "ann") for _ in range(3)]
+        others = [await listen_as(page, "bob")]
+        for name, ends in (("cid", 0), ("dan", 1)):
+            page.people.who = replace(VIEWER, name=name)
+            others.append(asyncio.ensure_future(page.ask("/events")))
+            async with asyncio.timeout(15):
+                assert (await anns[ends]).status == 200  # the oldest of who has most
+        # Now each has one.
+        assert (await (await listen_as(page, "eve"))).status == 503
+        assert (await (await listen_as(page, "ann"))).status == 503
+        assert not any(stream.done() for stream in (anns[2], *others))
+        await until(lambda: page.streams == 4, "no more are open")
+        await page.fleet.close()
+        assert [stream.status for stream in await asyncio.gather(anns[2], *others)] == [200] * 4
+
+
 async def test_an_error_of_ours_is_a_page_without_a_traceback(monkeypatch, caplog):
     async with Page() as page:
         await page.present("m1")
