@@ -253,6 +253,7 @@ def test_a_stop_during_a_commit_ends_the_loop_though_the_journal_cannot_be_writt
     assert bench.calls == ["request"]
 
 
+@pytest.mark.slow
 def test_a_strategy_that_cries_wolf_does_not_make_the_loop_spin():
     bench = Bench(does={"request": lambda: DENIED}, change=0.0)
     for_a_while(bench, 60)

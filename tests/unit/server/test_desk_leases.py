@@ -101,6 +101,7 @@ def test_a_steady_state_removes_a_place_that_has_lost_its_lease(store):
     play(story, store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-24, 0, 24])
 def test_a_lost_clients_slot_expires_in_its_time_whatever_its_servers_clock_says(hours):
     """A server that is a day behind writes that the slot was taken a day ago."""

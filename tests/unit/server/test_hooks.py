@@ -373,6 +373,7 @@ class _NoAnswer:
         return call.apply()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("takes", [5, 10, 20])
 def test_hooks_of_a_server_without_etcd_end_before_another_server_runs_them(takes):
     async def story(fleet):

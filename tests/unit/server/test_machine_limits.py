@@ -5,6 +5,8 @@ import contextlib
 import json
 import socket
 
+import pytest
+
 from locksmith.lock import machine_wire as wire
 from locksmith.server.app import make_app
 from locksmith.server.door import Door
@@ -129,6 +131,7 @@ async def until_status(site, status):
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_a_call_is_under_way_until_its_machine_has_taken_the_answer():
     async with site_of() as site:
         readers = [(await site.ask("loud", wire.READ))[0] for _ in range(MOST_OF_ONE)]
@@ -141,6 +144,7 @@ async def test_a_call_is_under_way_until_its_machine_has_taken_the_answer():
         await until_status(site, 200)
 
 
+@pytest.mark.slow
 async def test_answers_that_are_not_taken_keep_no_place_inside():
     async with site_of(INSIDE) as site:
         for _ in range(INSIDE):
@@ -149,6 +153,7 @@ async def test_answers_that_are_not_taken_keep_no_place_inside():
         assert (await answer((await site.ask("quiet", wire.HELLO))[0]))[0] == 200
 
 
+@pytest.mark.slow
 async def test_bodies_that_do_not_come_keep_no_place_inside():
     """They end for another, after a moment: with the time for a body each caller would wait ten seconds."""
     async with site_of(INSIDE) as site:
