@@ -18,7 +18,8 @@ from locksmith.server.refusal import RefusalKind
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import ABSENT
 from tests.builders.claims import claim
-from tests.builders.desks import POLL, START, G, play
+from tests.builders.desks import POLL, play
+from tests.builders.one_store import START, G
 from tests.harness.fault_script import StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]

@@ -20,7 +20,8 @@ from locksmith.server.hub import Hub
 from locksmith.server.identity import Identity, Role
 from locksmith.store.protocol import Position
 from tests.builders.claims import claim
-from tests.builders.machine_desks import G, play
+from tests.builders.machine_desks import play
+from tests.builders.one_store import G
 
 AGES = 260
 """Seconds: many times as long as any lease."""
@@ -238,7 +239,6 @@ def test_one_that_goes_takes_no_other_place_with_it(way, tmp_path):
     play(story, tmp_path)
 
 
-@pytest.mark.slow
 def test_a_slot_that_was_freed_at_once_wakes_as_many_as_are_free(tmp_path):
     async def story(servers):
         async with served(servers) as desk:
