@@ -12,7 +12,7 @@ DEMO_PACKAGES := python3-venv dbus-daemon
 ETCD_SUITES   := trixie sid
 PROMETHEUS_SUITE := trixie
 ANSIBLE := 'ansible-core>=2.17,<2.20' 'ansible-lint>=25,<27'
-TEST_PACKAGES := bash-completion chromium curl debootstrap etcd-server fish groff-base iproute2 libfaketime man-db mandoc openssh-client openssl systemd-container zsh
+TEST_PACKAGES := bash-completion chromium curl debootstrap etcd-server fish groff-base haproxy iproute2 libfaketime man-db mandoc nginx openssh-client openssl systemd-container zsh
 # What builds and examines Debian packages, and a repository of them; without it their tests are skipped.
 DEB_PACKAGES  := debhelper dh-python gnupg lintian pybuild-plugin-pyproject python3-hatchling
 # What packs and strips the self-contained build.
@@ -122,7 +122,7 @@ bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archiv
 rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
 	$(BIN)/python -m release.rpm
 
-image: packages-image $(VENV)/.ready ## the container image: dist/locksmith-VERSION.oci.tar
+image: packages-image $(VENV)/.ready ## the container images of the daemon and the server
 	$(BIN)/python -m release.image
 
 packages-image:

@@ -41,6 +41,7 @@ LocksmithError                                     the command line prints the s
 │   ├── EndedError (lock.ended)                    not done: the machine has ended this claim; the call came late
 │   ├── FreedOrNotError (lock.errors)              may be done: the id still has a slot, or has a slot again
 │   ├── ChangedClaimError (lock.errors)            not done: the slot is held for something else than was shown
+│   ├── ChangedIncidentsError (lock.errors)        refused: something else has gone wrong than what was shown
 │   ├── ChangedOrderError (lock.errors)            refused: the present order is not the one that was shown
 │   ├── StalePageError (server.web.plans)          refused: the present state is not what the page has shown
 │   ├── MidRebootError (lock.errors)               not done: the machine is present, and not through its reboot
@@ -51,6 +52,7 @@ LocksmithError                                     the command line prints the s
 │   ├── NotHeldError (lock.records.semaphore)      not done: the holder has no slot
 │   └── BlockedError (cli.reboot.preparation)      refused: a gate blocks now, and may allow the reboot later
 ├── TooManyCallsError (server.turns)               refused: too many calls of one client are under way
+├── NotForeseenError (server.foreseen)             not done: memory does not tell what a call would do; etcd is asked
 ├── DeliveryError (server.delivery)                may be done: a target has not taken a message, as far as is known
 ├── MissingLibraryError (server.delivery)          not done: apprise is not installed, or is too old
 ├── HostError                                      this machine (D-Bus, logind, files) did not do what was asked

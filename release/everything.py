@@ -28,7 +28,7 @@ BUILDERS: Mapping[str, Sequence[str]] = {
     "release.deb": ("locksmith_*deb12u1_*.deb", "locksmith_*deb13u1_*.deb"),
     "release.bundle": ("locksmith-*.tar.xz", "locksmith-*.raw"),
     "release.rpm": ("locksmith-*.rpm",),
-    "release.image": ("locksmith-*.oci.tar",),
+    "release.image": ("locksmith-[0-9]*.oci.tar", "locksmith-server-*.oci.tar"),
 }
 """Each builder, and the files that it writes to dist/: one for each pattern, and no other."""
 SUMS = "SHA256SUMS"

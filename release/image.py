@@ -1,17 +1,21 @@
-"""The container image: `python -m release.image` writes `dist/locksmith-VERSION.oci.tar`, an archive of the OCI layout.
+"""The container images: `python -m release.image` writes two archives of the OCI layout to `dist/`.
 
-It has two layers: Debian's packages with our dependencies, and locksmith itself, so that an upgrade fetches little. All
-times, owners and orders are fixed: two builds of the same sources and packages have the same digest. It needs no root,
-and no registry: apt's and pip's own sources are enough. docs/containers.md says how the image is used.
+`locksmith-VERSION.oci.tar` is for the daemon, `locksmith-server-VERSION.oci.tar` for the server. Both have two layers:
+Debian's packages with our dependencies, and locksmith itself, so that an upgrade fetches little. The server's has a
+third one, with its libraries and its program. All times, owners and orders are fixed: two builds of the same sources
+and packages have the same digests. A build needs no root, and no registry: apt's and pip's own sources are enough.
+docs/containers.md says how the images are used.
 """
 
 import json
 import shutil
 import sys
 import tomllib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from release import debian_root, payload
 from release.debian_root import PYTHON, PYTHON_PACKAGES
@@ -19,7 +23,10 @@ from release.source import REPOSITORY, Build, export
 
 DIST = REPOSITORY / "dist"
 NAME = "localhost/locksmith"
-"""Its name where it is loaded from the archive; in a registry it gets another."""
+"""Its name where it is loaded from the archive; in a registry it gets another. That of the server ends in `-server`."""
+SERVER = "locksmith-server"
+SERVER_UID = 65532
+"""The server's user in its image, who owns no file there."""
 MACHINE = "/host"
 """Where the machine's root is mounted."""
 FROM_THE_MACHINE = (
@@ -43,18 +50,49 @@ PROGRAMS = {"locksmithd": "locksmith.cli.daemon", "locksmithctl": "locksmith.cli
 SDISTS = {"python-etcd": ("dnspython",)}
 """Dependencies that come as sources alone, which any Python makes a wheel of, and what they depend on themselves."""
 BASE_TIME = 0
-"""The time of every file in the layer of dependencies: it does not change when only locksmith does."""
+"""The time of every file in the layers of dependencies: they do not change when only locksmith does."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the images: what it is, its layers, and how it runs."""
+
+    name: str
+    description: str
+    layers: tuple[str, ...]
+    config: tuple[str, ...]
+
+
+DAEMON = Kind(
+    "locksmith",
+    "A reboot coordinator for fleets of Linux machines",
+    ("base", "own"),
+    ("--config.entrypoint", "/usr/bin/locksmithd"),
+)
+KINDS = (
+    DAEMON,
+    Kind(
+        SERVER,
+        "locksmith's server for machines without etcd, FleetLock's clients, and people",
+        ("base", "own", "server"),
+        (
+            *("--config.entrypoint", f"/usr/bin/{SERVER}", "--config.user", f"{SERVER_UID}:{SERVER_UID}"),
+            *("--config.exposedports", "3333/tcp"),
+        ),
+    ),
+)
+COMMENTS = {"base": "Debian's packages and Python's", "own": "locksmith", "server": "what the server needs"}
 
 
 def main() -> None:
-    """Build the image."""
+    """Build both images."""
     DIST.mkdir(exist_ok=True)
-    archive, digest, size = build(DIST)
-    print(f"{archive} ({size / 1e6:.1f} MB) {digest}")
+    for archive, digest in build(DIST):
+        print(f"{archive} ({archive.stat().st_size / 1e6:.1f} MB) {digest}")
 
 
-def build(target: Path) -> tuple[Path, str, int]:
-    """Build the image into a folder; give the archive, the digest of the image, and the archive's size."""
+def build(target: Path) -> list[tuple[Path, str]]:
+    """Build the images into a folder; give the archive of each, that of the daemon first, and the image's digest."""
     with TemporaryDirectory() as folder:
         work = Path(folder)
         (work / "base").mkdir()
@@ -64,14 +102,19 @@ def build(target: Path) -> tuple[Path, str, int]:
         _links(work / "base")
         debian_root.compile_python(work / "base", f"usr/lib/python{PYTHON}", PYTHON_PACKAGES)
         _locksmith(work / "own", work / "source", build, work)
-        debian_root.compile_python(work / "base", PYTHON_PACKAGES, root=work / "own")
-        for name in ("base", "own"):
+        _server(work / "server", work / "source", work)
+        for name in ("own", "server"):
+            debian_root.compile_python(work / "base", PYTHON_PACKAGES, root=work / name)
+        for name in COMMENTS:
             _settle_modes(work / name)
-        layers = [_layer(work, "base", BASE_TIME), _layer(work, "own", build.epoch)]
-        image = _image(work / "image", layers, build)
-        archive = target / f"locksmith-{build.version}.oci.tar"
-        _tar(work / "image", archive, build.epoch, "--mode=a+rX")
-        return archive, image, archive.stat().st_size
+            _tar(work / name, work / f"{name}.tar", build.epoch if name == "own" else BASE_TIME)
+        made = []
+        for kind in KINDS:
+            digest = _image(work / f"{kind.name}-image", kind, work, build)
+            archive = target / f"{kind.name}-{build.version}.oci.tar"
+            _tar(work / f"{kind.name}-image", archive, build.epoch, "--mode=a+rX")
+            made.append((archive, digest))
+        return made
 
 
 def tag_of(version: str) -> str:
@@ -81,16 +124,43 @@ def tag_of(version: str) -> str:
 
 def _dependencies(root: Path, source: Path, work: Path) -> None:
     """Unpack the wheels that locksmith depends on."""
-    wanted = tomllib.loads((source / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = _project(source)["dependencies"]
     sources = [one for one in wanted if one.startswith(tuple(SDISTS))]
     ready = [one for one in wanted if one not in sources] + [name for names in SDISTS.values() for name in names]
-    machine = debian_root.run("uname", "-m").strip()
-    platforms = [f"--platform={kind}_{machine}" for kind in ("manylinux2014", "manylinux_2_28", "linux")]
-    _pip("download", "--dest", work / "wheels", "--only-binary=:all:", f"--python-version={PYTHON}", *platforms, *ready)
+    _download(work / "wheels", *ready)
     # Made now and by the newest setuptools: a wheel in pip's cache may be of an older one, and differ.
     _pip("wheel", "--use-pep517", "--no-cache-dir", "--wheel-dir", work / "wheels", "--no-deps", *sources)
     for wheel in sorted((work / "wheels").glob("*.whl")):
         shutil.unpack_archive(wheel, root / PYTHON_PACKAGES, "zip")
+
+
+def _server(root: Path, source: Path, work: Path) -> None:
+    """Unpack what the server needs in addition, and make its program and its user."""
+    there = {wheel.name for wheel in (work / "wheels").glob("*.whl")}
+    pinned = work / "there.txt"
+    pinned.write_text("".join(f"{name.split('-')[0]}=={name.split('-')[1]}\n" for name in sorted(there)))
+    _download(work / "more", "--constraint", pinned, *_project(source)["optional-dependencies"]["server"])
+    for wheel in sorted((work / "more").glob("*.whl")):
+        if wheel.name not in there:
+            shutil.unpack_archive(wheel, root / PYTHON_PACKAGES, "zip")
+    _program(root, SERVER, "locksmith.cli.server")
+    for name, line in {
+        "etc/passwd": f"{SERVER}:x:{SERVER_UID}:{SERVER_UID}::/nonexistent:/usr/sbin/nologin\n",
+        "etc/group": f"{SERVER}:x:{SERVER_UID}:\n",
+    }.items():
+        _write(root / name, debian_root.USERS[name] + line)
+
+
+def _project(source: Path) -> dict[str, Any]:
+    project: dict[str, Any] = tomllib.loads((source / "pyproject.toml").read_text())["project"]
+    return project
+
+
+def _download(folder: Path, *what: str | Path) -> None:
+    """Fetch wheels for the image's Python, with what they depend on."""
+    machine = debian_root.run("uname", "-m").strip()
+    platforms = [f"--platform={kind}_{machine}" for kind in ("manylinux2014", "manylinux_2_28", "linux")]
+    _pip("download", "--dest", folder, "--only-binary=:all:", f"--python-version={PYTHON}", *platforms, *what)
 
 
 def _locksmith(root: Path, source: Path, build: Build, work: Path) -> None:
@@ -99,7 +169,7 @@ def _locksmith(root: Path, source: Path, build: Build, work: Path) -> None:
     [wheel] = (work / "own-wheel").glob("*.whl")
     shutil.unpack_archive(wheel, root / PYTHON_PACKAGES, "zip")
     for program, module in PROGRAMS.items():
-        _write(root / "usr/bin" / program, f"#!/usr/bin/python3 -P\nfrom {module} import main\n\nmain()\n", 0o755)
+        _program(root, program, module)
     for name, folder in payload.FILES.items():
         if not folder.startswith(LEFT_OUT):
             _write(root / folder / Path(name).name, (source / name).read_text())
@@ -110,6 +180,10 @@ def _locksmith(root: Path, source: Path, build: Build, work: Path) -> None:
     _write(root / "usr/lib/locksmith/installed.d/image", f"{build.version}\n")
     for folder in OWN_FOLDERS:
         (root / folder).mkdir(parents=True)
+
+
+def _program(root: Path, name: str, module: str) -> None:
+    _write(root / "usr/bin" / name, f"#!/usr/bin/python3 -P\nfrom {module} import main\n\nmain()\n", 0o755)
 
 
 def _links(root: Path) -> None:
@@ -134,41 +208,35 @@ def _settle_modes(root: Path) -> None:
     root.chmod(0o755)
 
 
-def _layer(work: Path, name: str, epoch: int) -> Path:
-    layer = work / f"{name}.tar"
-    _tar(work / name, layer, epoch)
-    return layer
-
-
 def _tar(folder: Path, archive: Path, epoch: int, *more: str) -> None:
     """Write an archive that depends on nothing but the files, their modes and the time given."""
     settled = ("--sort=name", f"--mtime=@{epoch}", "--owner=0", "--group=0", "--numeric-owner", "--format=gnu")
     debian_root.run("tar", "--create", "--file", archive, "--directory", folder, *settled, *more, ".")
 
 
-def _image(layout: Path, layers: list[Path], build: Build) -> str:
-    """Make the image of its layers; give its digest."""
+def _image(layout: Path, kind: Kind, work: Path, build: Build) -> str:
+    """Make an image of its layers; give its digest."""
     created = datetime.fromtimestamp(build.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     tag = tag_of(build.version)
     image = ("--image", f"{layout}:{tag}")
     debian_root.run("umoci", "init", "--layout", layout)
     debian_root.run("umoci", "new", *image)
-    said = ("Debian's packages and Python's", f"locksmith {build.version}")
-    for layer, comment in zip(layers, said, strict=True):
+    for name in kind.layers:
+        comment = f"{COMMENTS[name]} {build.version}" if name == "own" else COMMENTS[name]
         debian_root.run(
             "umoci", "raw", "add-layer", *image, "--history.created", created,
-            "--history.created_by", "release/image.py", "--history.comment", comment, layer,
+            "--history.created_by", "release/image.py", "--history.comment", comment, work / f"{name}.tar",
         )  # fmt: skip
-    texts = {f"org.opencontainers.image.{key}": value for key, value in _labels(build, created).items()}
+    texts = {f"org.opencontainers.image.{key}": value for key, value in _labels(kind, build, created).items()}
     labels = [word for pair in sorted(texts.items()) for word in ("--config.label", "=".join(pair))]
     notes = [word for pair in sorted(texts.items()) for word in ("--manifest.annotation", "=".join(pair))]
     debian_root.run(
         "umoci", "config", *image, "--no-history", "--created", created, "--author", "locksmith",
-        "--config.entrypoint", "/usr/bin/locksmithd", "--config.stopsignal", "SIGTERM", "--config.workingdir", "/",
+        *kind.config, "--config.stopsignal", "SIGTERM", "--config.workingdir", "/",
         "--config.env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "--config.env", "LANG=C.UTF-8", *labels, *notes,
     )  # fmt: skip
     debian_root.run("umoci", "gc", "--layout", layout)
-    return _name(layout / "index.json", f"{NAME}:{tag}")
+    return _name(layout / "index.json", f"localhost/{kind.name}:{tag}")
 
 
 def _name(index: Path, name: str) -> str:
@@ -180,12 +248,12 @@ def _name(index: Path, name: str) -> str:
     return str(manifest["digest"])
 
 
-def _labels(build: Build, created: str) -> dict[str, str]:
+def _labels(kind: Kind, build: Build, created: str) -> dict[str, str]:
     """Give the annotations that the OCI specification defines, without its prefix."""
     commit = build.version.partition("+g")[2].partition(".")[0]
     return {
-        "title": "locksmith",
-        "description": "A reboot coordinator for fleets of Linux machines",
+        "title": kind.name,
+        "description": kind.description,
         "licenses": "Apache-2.0",
         "version": build.version,
         "created": created,

@@ -116,11 +116,13 @@ async def _holding(store: "Store", group: str) -> Iterable[str]:
 async def _held_back(store: "Store", group: str) -> Iterable[str]:
     """Name the machines that an operator holds back."""
     from locksmith.lock.records import keys
+    from locksmith.util.zincati import client_of
 
     prefix = keys.holds_prefix(group)
     held = [keys.unsegment(entry.key.removeprefix(prefix)) for entry in (await store.list(prefix)).entries]
     names = await _host_names(store, group)
-    return _short({machine_id: names.get(machine_id, "") for machine_id in held})
+    clients = {client_of(machine_id) for machine_id in held}  # a machine's name means its Zincati too
+    return _short({machine_id: names.get(machine_id, "") for machine_id in held if machine_id not in clients})
 
 
 async def _groups(store: "Store", _group: str) -> Iterable[str]:

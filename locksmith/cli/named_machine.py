@@ -19,6 +19,7 @@ from locksmith.fleet.lookup import (
     is_machine_id,
     known_names,
     matches,
+    without_clients,
 )
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import read_group
@@ -26,6 +27,7 @@ from locksmith.lock.guarded import Guarded
 from locksmith.lock.records.claim import MANUAL, Claim
 from locksmith.lock.records.semaphore import NotHeldError
 from locksmith.store.protocol import Store
+from locksmith.util.zincati import client_of
 
 Meaning = Callable[[GroupView], Match | None]
 
@@ -51,12 +53,22 @@ def to_unlock(session: Session, wanted: str | None, *, manual: bool) -> Match:
         if manual:
             locks = [one for one in held if _is_manual(view, one)]
             return _only(view, locks or held or find(view, _checked(wanted)), wanted)
-        if not held and (machines := find(view, _checked(wanted))):
+        machines = find(view, _checked(wanted)) if not held else []
+        held = held or [one for machine in machines for one in find_holder(view, client_of(machine.machine_id))]
+        if not held and machines:
             names = ", ".join(one.describe() for one in machines)
             raise NotHeldError(f"{wanted} holds no slot in {group_name(view.group)}: it is {names}")
         return _only(view, held, wanted)
 
-    return _resolve(session, wanted, meaning, holders=True) or Match(_absent(wanted), ID)
+    found = _resolve(session, wanted, meaning, holders=True) or Match(_absent(wanted), ID)
+    return found if manual else session.with_store(lambda store: _or_its_client(store, session.config.group, found))
+
+
+async def _or_its_client(store: Store, group: str, found: Match) -> Match:
+    """Give a machine's Zincati in its place, if that holds a slot and the machine holds none."""
+    client = client_of(found.machine_id)
+    holders = (await Guarded(store, group).semaphore())[0].holders if client else ()
+    return Match(client, ID, found.name) if client in holders and found.machine_id not in holders else found
 
 
 def to_hold(session: Session, wanted: str) -> Match:
@@ -75,7 +87,7 @@ def to_unhold(session: Session, wanted: str) -> Match:
         names = known_names(view)
         if wanted in view.holds:
             return Match(wanted, ID, names[wanted])
-        held = matches({one: names[one] for one in view.holds}, _checked(wanted))
+        held = without_clients(matches({one: names[one] for one in view.holds}, _checked(wanted)))
         return _only(view, held or find_machine(view, wanted), wanted)
 
     return _resolve(session, wanted, meaning) or _by_id(wanted)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from locksmith.config.notify_values import TARGETS, TEMPLATES
-from locksmith.config.server_values import GROUPS, NETWORKS
+from locksmith.config.server_values import GROUPS, NETWORKS, PUBLIC_URL
 from locksmith.config.values import (
     API_VERSION,
     BLACKOUT_LIST,
@@ -150,6 +150,7 @@ COMMAND_LIMIT: Final = Key("triggers.limit", SPAN)
 
 SERVER_ADDRESS: Final = Key("server.address", FULL_TEXT)
 SERVER_PORT: Final = Key("server.port", PORT)
+SERVER_URL: Final = Key("server.url", PUBLIC_URL)
 SERVER_CERTFILE: Final = Key("server.certfile", PATH)
 SERVER_KEYFILE: Final = Key("server.keyfile", PATH)
 SERVER_CLIENT_CAFILE: Final = Key("server.client-cafile", PATH)
@@ -191,8 +192,8 @@ _ALL: tuple[Key[Any], ...] = (
     *(SESSIONS_WHICH, SESSIONS_IGNORE, SESSIONS_GRACE, SESSIONS_LIMIT),
     *(ALERTMANAGER, PROMETHEUS, QUERY, ALERTS_ONLY, ALERTS_IGNORE, SEVERITIES),
     *(ALERTS_USERNAME, ALERTS_PASSWORD_FILE, ALERTS_TOKEN_FILE, ALERTS_CAFILE),
-    *(SERVER_ADDRESS, SERVER_PORT, SERVER_CERTFILE, SERVER_KEYFILE, SERVER_CLIENT_CAFILE, SERVER_HOOK_LIMIT),
-    *(SERVER_METRICS_CLIENTS, SERVER_GROUPS),
+    *(SERVER_ADDRESS, SERVER_PORT, SERVER_URL, SERVER_CERTFILE, SERVER_KEYFILE, SERVER_CLIENT_CAFILE),
+    *(SERVER_HOOK_LIMIT, SERVER_METRICS_CLIENTS),
     SERVER_GROUPS,
     *(NOTIFY_TARGETS, NOTIFY_NO_REBOOT_AFTER, NOTIFY_REPEAT_AFTER, NOTIFY_TEMPLATES),
 )

@@ -7,10 +7,10 @@ from pathlib import Path
 from locksmith.config import keys
 from locksmith.config.files import refuse_unreadable
 from locksmith.config.model import WindowSettings
-from locksmith.config.server_model import ServedGroup, ServerSettings
+from locksmith.config.server_model import MOST_PASSWORDS, ServedGroup, ServerSettings
 from locksmith.config.sources import Setting, Settings
 from locksmith.errors import HostError, UsageError
-from locksmith.host.secret_file import read_secret
+from locksmith.host.secret_file import read_secrets
 from locksmith.host.trust import readable_by_others
 from locksmith.util.words import listed
 
@@ -25,6 +25,7 @@ def read_server(settings: Settings) -> ServerSettings:
     server = ServerSettings(
         address=settings.value(keys.SERVER_ADDRESS, default.address),
         port=settings.value(keys.SERVER_PORT, default.port),
+        url=settings.value(keys.SERVER_URL, default.url),
         certfile=settings.value(keys.SERVER_CERTFILE, default.certfile),
         keyfile=settings.value(keys.SERVER_KEYFILE, default.keyfile),
         client_cafile=settings.value(keys.SERVER_CLIENT_CAFILE, default.client_cafile),
@@ -54,12 +55,12 @@ def refuse_unusable_of_server(settings: Settings, server: ServerSettings) -> Non
         )
     for name, group in server.groups.items():
         if group.password_file:
-            _password(setting, name, group.password_file)
+            _refuse_passwords(setting, name, group.password_file)
 
 
-def _password(setting: Setting, name: str, file: Path) -> str:
+def _refuse_passwords(setting: Setting, name: str, file: Path) -> None:
     try:
-        return read_secret(file, "password or token")
+        read_secrets(file, "password or token", MOST_PASSWORDS)
     except HostError as error:
         raise setting.refusal(f"has {name}.password-file, which names {error}") from None
 
@@ -85,9 +86,9 @@ def cautions_of_server(server: ServerSettings) -> tuple[str, ...]:
             found += [readable_by_others(file)] if file else []
     for name, file in files:
         with suppress(HostError):
-            if len(read_secret(file, "password or token")) < SHORTEST_PASSWORD:
+            if min(map(len, read_secrets(file, "password or token", MOST_PASSWORDS))) < SHORTEST_PASSWORD:
                 found.append(
-                    f"the password of the group {name} has less than {SHORTEST_PASSWORD} characters, so others may "
+                    f"a password of the group {name} has less than {SHORTEST_PASSWORD} characters, so others may "
                     f"guess it: `openssl rand -hex 20 > {file}` writes a better one"
                 )
     if files and not server.certfile and not _is_loopback(server.address):

@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
 
 Network = IPv4Network | IPv6Network
+
+MOST_PASSWORDS: Final = 8
+"""Lines of a group's password file: the passwords that count at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +40,27 @@ class ServerSettings:
 
     Who asks from one of `metrics_clients` gets the metrics of all groups without a credential.
 
+    `url` is where people and machines find the server, without a `/` at its end; empty: at its own address.
+
     With `certfile` and `keyfile` the port speaks TLS; `client_cafile` is who signs certificates of clients.
     """
 
     address: str = "127.0.0.1"
     port: int = 3333
+    url: str = ""
     certfile: Path | None = None
     keyfile: Path | None = None
     client_cafile: Path | None = None
     hook_limit: timedelta = timedelta(minutes=5)
     metrics_clients: tuple[Network, ...] = ()
     groups: Mapping[str, ServedGroup] = field(default_factory=dict, hash=False)
+
+    @property
+    def prefix(self) -> str:
+        """The path of the URL, such as `/locksmith`; empty: the server has its host for itself."""
+        return urlsplit(self.url).path
+
+    @property
+    def is_reached_by_tls(self) -> bool:
+        """Whether the URL says that people come by TLS, which a proxy may have ended."""
+        return self.url.startswith("https:")

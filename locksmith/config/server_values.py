@@ -6,7 +6,8 @@ from ipaddress import ip_interface, ip_network
 from typing import Any, Final
 
 from locksmith.config.server_model import Network, ServedGroup
-from locksmith.config.values import BOOLEAN, PATH, SPAN, TEXTS, Kind, type_name
+from locksmith.config.urls import public_url
+from locksmith.config.values import BOOLEAN, PATH, SPAN, TEXT, TEXTS, Kind, type_name
 from locksmith.errors import UsageError
 from locksmith.lock.records.keys import group_prefix
 
@@ -90,4 +91,7 @@ _RULES: Final = {"clients", "password-file"}
 """Those that say who the clients are, and may not be empty."""
 
 NETWORKS: Final[Kind[tuple[Network, ...]]] = Kind(_clients, lambda text: _clients(TEXTS.text(text)))
+PUBLIC_URL: Final[Kind[str]] = Kind(
+    lambda value: public_url(TEXT.typed(value)), lambda text: public_url(TEXT.text(text))
+)
 GROUPS = Kind(_groups, _no_text)

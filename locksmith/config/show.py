@@ -154,6 +154,7 @@ def _server_values(server: ServerSettings) -> dict[str, object]:
     return {
         "server.address": server.address,
         "server.port": server.port,
+        "server.url": server.url or None,
         "server.certfile": server.certfile,
         "server.keyfile": server.keyfile,
         "server.client-cafile": server.client_cafile,

@@ -4,7 +4,16 @@
 """
 
 import re
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
+
+from locksmith.util.words import listed
+
+OWN_PATHS: Final = frozenset(
+    {"api", "events", "groups", "healthz", "machines", "metrics", "sign-in", "sign-out", "static", "v1", "whoami"}
+)
+"""What the paths of locksmith-server begin with."""
+_PART = re.compile("[A-Za-z0-9._~-]+")
 
 
 def base_url(text: str) -> str:
@@ -33,6 +42,22 @@ def fleet_server_url(text: str) -> str:
     _server(text, "a URL like https://locksmith.example:3333", "fleet-server.token-file, or a client certificate")
     if not text.isascii():
         raise ValueError(f"must be ASCII, with %-escapes for other characters, not {text!r}")
+    return text.rstrip("/")
+
+
+def public_url(text: str) -> str:
+    """Give the URL of a locksmith-server as its users write it, perhaps with a path, without a `/` at its end."""
+    if not text:
+        return ""
+    path = _server(text, "a URL like https://ops.example/locksmith", "of each caller").path.rstrip("/")
+    parts = path.split("/")[1:]
+    if not all(_PART.fullmatch(part) for part in parts) or {".", ".."} & set(parts):
+        raise ValueError(f"must have a path of letters, digits and . _ ~ - between slashes, not {path!r}")
+    if parts and parts[0] in OWN_PATHS:
+        raise ValueError(
+            f"must have a path that does not begin with /{parts[0]}: the server could not tell it from its own "
+            f"{listed(sorted(OWN_PATHS))}"
+        )
     return text.rstrip("/")
 
 

@@ -4,7 +4,7 @@ The tool and the page order by these. Each order may name what was `shown` of th
 record (`ABSENT`: there was none). Then it changes only that, or `ChangedOrderError` is raised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -106,14 +106,20 @@ async def unhold(
 
 
 async def resume(
-    orders: OperatorOrders, author: Author, order: Order, done: list[Incident], *, succession: str = ""
+    orders: OperatorOrders,
+    author: Author,
+    order: Order,
+    done: list[Incident],
+    *,
+    succession: str = "",
+    shown: Collection[Incident] | None = None,
 ) -> None:
     """Acknowledge what went wrong in a group; `done` is filled with it, also if an error comes in between.
 
     `succession` says which etcd cluster the order puts in the place of which.
     """
     try:
-        await orders.resume(order, done)
+        await orders.resume(order, done, shown=shown)
     finally:
         if done:
             detail = named([one.describe() for one in done], "; ")

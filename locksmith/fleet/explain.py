@@ -1,15 +1,17 @@
 """Why a machine does not reboot: plain sentences of everything that keeps it from its reboot, in their order. Pure."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from locksmith.fleet.case import Case
+from locksmith.fleet.case import Case, case
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.group_sentences import of_orders, of_others, of_queue, of_values
 from locksmith.fleet.machine_sentences import of_absent, of_aliases, of_machine, of_window
 from locksmith.fleet.phrases import group_name
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.util.zincati import client_of
 
 
 def explain(found: Case) -> list[str]:
@@ -21,9 +23,20 @@ def explain(found: Case) -> list[str]:
         *of_others(found),
         *of_window(found),
         *of_orders(found),
+        *_of_client(found),
         *of_values(found.view),
     ]
     return [sentence for sentence in sentences if sentence]
+
+
+def _of_client(found: Case) -> Iterator[str]:
+    """Say what the machine's Zincati does, if a FleetLock server knows of it."""
+    client = client_of(found.machine_id)
+    own = case(found.view, client, found.now, found.halt_after)
+    if client and (own.node is not None or own.held is not None or own.place is not None):
+        yield f"Its Zincati asks a FleetLock server for slots, as {client}."
+        yield from of_machine(own)
+        yield from of_queue(own)
 
 
 def explain_alone(node: Node, now: datetime) -> list[str]:

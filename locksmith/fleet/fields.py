@@ -135,7 +135,7 @@ def group_fields(view: GroupView, now: datetime) -> dict[str, object]:
         "dry_run": sum(node.dry_run for node in view.machines.values()),
         "freeze": order_fields(view.freeze) if view.freeze else None,
         "spacing": order_fields(view.spacing) if view.spacing else None,
-        "held_back": {machine: order_fields(order) for machine, order in sorted(view.holds.items())},
+        "held_back": {machine: order_fields(order) for machine, order in sorted(view.held_back.items())},
         "incidents": [incident_fields(one) for one in view.incidents(now)],
     }
 

@@ -13,6 +13,7 @@ from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.records.waiter import Waiter
+from locksmith.util.zincati import client_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,12 @@ class GroupView:
     problems: tuple[CorruptValueError, ...] = ()
     revision: int = 0
     at: datetime | None = None
+
+    @property
+    def held_back(self) -> Mapping[str, Order]:
+        """The machines held back; a machine's Zincati, which the same order holds back too, is not named again."""
+        twins = {(client_of(one), order.nonce) for one, order in self.holds.items() if order.nonce}
+        return {one: order for one, order in self.holds.items() if (one, order.nonce) not in twins}
 
     def incidents(self, now: datetime) -> list[Incident]:
         """Name the reboots that went wrong and that no operator has acknowledged."""

@@ -4,11 +4,12 @@ Case counts nowhere. A host name may be cut at a dot: `n1` means `n1.example.com
 name of its own (people lock by host name) is a holder with that name, and no machine.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from locksmith.fleet.group import GroupView
 from locksmith.lock.records.claim import Claim
+from locksmith.util.zincati import client_of
 
 SHORTEST = 4
 """Letters of an id that name a machine, where no other's begins so."""
@@ -41,7 +42,13 @@ def find(view: GroupView, wanted: str) -> list[Match]:
 
 def find_machine(view: GroupView, wanted: str) -> list[Match]:
     """Give the machines alone that a name may mean: for what is ordered by id, and binds no other holder."""
-    return matches(_machines(view), wanted)
+    return without_clients(matches(_machines(view), wanted))
+
+
+def without_clients(found: Sequence[Match]) -> list[Match]:
+    """Leave out the Zincati of each machine that was found too: the machine's name means both."""
+    clients = {client_of(one.machine_id) for one in found}
+    return [one for one in found if one.machine_id not in clients]
 
 
 def find_holder(view: GroupView, wanted: str) -> list[Match]:
@@ -99,7 +106,14 @@ def _machines(view: GroupView) -> dict[str, str]:
     absent = {machine_id: one.hostname for machine_id, one in view.absent.items()}
     present = {machine_id: machine.hostname for machine_id, machine in view.machines.items()}
     ids = [one for one in (*view.semaphore.holders, *view.holds) if is_machine_id(one)]
-    return {**dict.fromkeys(ids, ""), **absent, **claims, **own_places, **present}
+    return _named_by_machine({**dict.fromkeys(ids, ""), **absent, **claims, **own_places, **present})
+
+
+def _named_by_machine(names: dict[str, str]) -> dict[str, str]:
+    """Name a machine's Zincati as the machine, where nothing else has named it: it is held back, say, and idle."""
+    nameless = {one for one, name in names.items() if name in {"", one}}
+    clients = {client_of(one): name for one, name in names.items() if name} if nameless else {}
+    return {**names, **{one: clients[one] for one in nameless if one in clients}}
 
 
 def _how(wanted: str, one: str, name: str) -> str:

@@ -6,10 +6,11 @@ from datetime import datetime
 
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.fields import Held, claim_fields
-from locksmith.fleet.lookup import Match, matches
+from locksmith.fleet.lookup import Match, matches, without_clients
 from locksmith.lock.records.claim import MACHINES, Claim
 from locksmith.lock.records.event import Event
 from locksmith.util import records
+from locksmith.util.zincati import client_of
 
 OF_MACHINES = {*MACHINES, ""}
 """The kinds of claims whose host is the machine's own; "": an order about a machine."""
@@ -25,9 +26,15 @@ class Past:
 
 
 def of_machine(past: Past, machine_id: str) -> Past:
-    """Give what is about one machine; a hold of an earlier version names it in its detail alone."""
-    events = [one for one in past.events if one.holder == machine_id or f"({machine_id})" in one.detail]
-    return Past(events, [hold for hold in past.holds if hold[0] == machine_id], past.problem)
+    """Give what is about one machine, and about its Zincati."""
+    ids = {machine_id, client_of(machine_id)} - {""}
+    return Past(events_of(past.events, machine_id), [hold for hold in past.holds if hold[0] in ids], past.problem)
+
+
+def events_of(events: Iterable[Event], machine_id: str) -> list[Event]:
+    """Give the events of one machine and of its Zincati; a hold of an earlier version names it in its detail alone."""
+    ids = {machine_id, client_of(machine_id)} - {""}
+    return [one for one in events if one.holder in ids or f"({machine_id})" in one.detail]
 
 
 def named(events: Iterable[Event], wanted: str, now: Mapping[str, str]) -> list[Match]:
@@ -37,7 +44,8 @@ def named(events: Iterable[Event], wanted: str, now: Mapping[str, str]) -> list[
         if event.holder:
             own = event.hostname if event.kind in OF_MACHINES else ""
             before[event.holder] = own or before.get(event.holder, "")
-    return matches({**before, **{one: name or before.get(one, "") for one, name in now.items()}}, wanted)
+    known = {**before, **{one: name or before.get(one, "") for one, name in now.items()}}
+    return without_clients(matches(known, wanted))
 
 
 def since_then(past: Past, begin: datetime | None, limit: int) -> Past:

@@ -17,6 +17,25 @@ def read_secret(path: Path, what: str = "password", user: str = "", *, renewed: 
 
     `HostError`: the file cannot be used. The text begins with the path and goes on with `, which ...`.
     """
+    lines = _lines(path)
+    if len(lines) != 1 or not lines[0]:
+        raise HostError(f"{path}, which must be one line of text with the {what} alone")
+    keep_secret(lines[0], user, renewed_in=str(path) if renewed else "")
+    return lines[0]
+
+
+def read_secrets(path: Path, what: str, most: int) -> tuple[str, ...]:
+    """Give the secrets of a file with one in each line, as of `read_secret` with `renewed`. `HostError` as there."""
+    lines = _lines(path)
+    if not all(lines) or not 0 < len(lines) <= most:
+        raise HostError(f"{path}, which must have 1 to {most} lines of text, each with a {what} alone")
+    for line in lines:
+        keep_secret(line, renewed_in=str(path))
+    return tuple(lines)
+
+
+def _lines(path: Path) -> list[str]:
+    """Give the lines of a file; without any it has an empty one, or is no text. `HostError`: see `read_secret`."""
     try:
         content = read_regular(path, limits.SECRET)
         problem = changeable_by_others(path)
@@ -25,13 +44,11 @@ def read_secret(path: Path, what: str = "password", user: str = "", *, renewed: 
     if problem:
         raise HostError(f"{path}, which other users can change: {problem}")
     try:
-        secret = content.decode().rstrip("\r\n")
+        lines = content.decode().rstrip("\r\n").split("\n")
     except UnicodeDecodeError:
-        secret = ""
-    if not secret or "\n" in secret:
-        raise HostError(f"{path}, which must be one line of text with the {what} alone")
-    keep_secret(secret, user, renewed_in=str(path) if renewed else "")
-    return secret
+        return [""]
+    # A carriage return within the only line is a part of it, as it always was.
+    return lines if len(lines) == 1 else [line.rstrip("\r") for line in lines]
 
 
 class FollowedSecret:

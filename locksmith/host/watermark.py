@@ -28,9 +28,6 @@ from locksmith.util import jsonread, limits, records
 
 log = logging.getLogger(__name__)
 
-WENT_BACK = "the store knows less than this machine has seen of it (restored from a backup, or another one?)"
-WAY_OUT = "so it is unknown which machines are down: inspect them, then run `locksmithctl resume`"
-
 
 class SeenRevision:
     """The watermark of a store. An unreadable file counts as missing: it does not say which machines hold a slot.
@@ -38,6 +35,11 @@ class SeenRevision:
     Several programs of a machine may write the file; each keeps the verdict of the others. If `keeps` is false, nothing
     is written.
     """
+
+    who = "this machine"
+    """Who has seen the store, in the verdict."""
+    resume = "locksmithctl resume"
+    """The command of the verdict."""
 
     def __init__(
         self,
@@ -75,7 +77,11 @@ class SeenRevision:
     @property
     def verdict(self) -> str:
         """Say that the store went back, the evidence, and what to do; empty: the store has not."""
-        return f"{WENT_BACK}: {self._seen.why}; {WAY_OUT}" if self._seen.back else ""
+        if not self._seen.back:
+            return ""
+        went_back = f"the store knows less than {self.who} has seen of it (restored from a backup, or another one?)"
+        way_out = f"so it is unknown which machines are down: inspect them, then run `{self.resume}`"
+        return f"{went_back}: {self._seen.why}; {way_out}"
 
     @property
     def split(self) -> str:

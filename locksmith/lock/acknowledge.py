@@ -2,17 +2,21 @@
 
 Each acknowledgement is about one claim, so a part of them is a correct state: the group stays halted while enough
 others are left. A swap is decided before the next begins, and none acknowledges what went wrong after the first read.
+If an operator was shown what had gone wrong, the first read must find the same, and no swap acknowledges anything else.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from locksmith.errors import ConflictError, CorruptValueError, OutcomeUnknownError
 from locksmith.lock.chunks import WRITES
 from locksmith.lock.claim_reader import Holders, read_holders
+from locksmith.lock.errors import ChangedIncidentsError
 from locksmith.lock.guarded import Guarded, raw
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import incident, keys, node
 from locksmith.lock.records.incident import Incident
+from locksmith.lock.records.shown import shown as shown_to_people
 from locksmith.store.protocol import Delete, Entry, Put
 
 
@@ -29,18 +33,31 @@ class _Tried:
 
 
 class Acknowledgement:
-    """One `resume`, in the words of an operator. `done` is filled with what is acknowledged so far."""
+    """One `resume`, in the words of an operator. `done` is filled with what is acknowledged so far.
 
-    def __init__(self, guarded: Guarded, words: str, done: list[Incident] | None = None) -> None:
+    `shown` is what the operator was shown, each in the words of `seen` (None: nothing, and it is told afterwards).
+    """
+
+    def __init__(
+        self,
+        guarded: Guarded,
+        words: str,
+        done: list[Incident] | None = None,
+        shown: Collection[Incident] | None = None,
+    ) -> None:
         self.done = [] if done is None else done
         self._guarded = guarded
         self._store = guarded.store
         self._words = words
+        self._shown = None if shown is None else {seen(one) for one in shown}
         self._wanted: set[str] | None = None
         self._tried: _Tried | None = None
 
     async def some(self) -> bool:
-        """Acknowledge some of what went wrong, in one swap; False: nothing of it is left."""
+        """Acknowledge some of what went wrong, in one swap; False: nothing of it is left.
+
+        `ChangedIncidentsError`: it is not what was shown.
+        """
         group = self._guarded.group
         semaphore, reading = await self._guarded.semaphore()
         noted = (await self._store.get(keys.incidents_key(group))).entry
@@ -49,8 +66,10 @@ class Acknowledgement:
         found = incident.incidents(holders.claims.values(), holders.present, known, self._guarded.clock())
         decided = self._settle(found, holders, reading.version)
         if self._wanted is None:
+            if self._shown is not None and self._shown != {seen(one) for one in found}:
+                raise ChangedIncidentsError
             self._wanted = {one.claim.nonce for one in found}
-        left = [one for one in found if one.claim.nonce in self._wanted]
+        left = [one for one in found if self._is_wanted(one)]
         nonces = {claim.nonce for claim in holders.claims.values()}
         held = [one for one in left if one.claim.nonce in nonces]
         now = held[:WRITES]
@@ -91,10 +110,20 @@ class Acknowledgement:
         record = holders.records[one.claim.holder]
         return Put(record.key, claim_record.encode(replace(one.claim, acknowledged=self._words)), record.version)
 
+    def _is_wanted(self, one: Incident) -> bool:
+        if self._shown is not None:
+            return seen(one) in self._shown
+        return self._wanted is None or one.claim.nonce in self._wanted
+
     def _without(self, known: list[Incident], noted: Entry) -> Put | Delete:
         """Remove what is noted of expired slots, but for those that expired after the first read."""
-        later = [one for one in known if self._wanted is not None and one.claim.nonce not in self._wanted]
+        later = [one for one in known if not self._is_wanted(one)]
         return Put(noted.key, incident.encode(later), noted.version) if later else Delete(noted.key, noted.version)
+
+
+def seen(one: Incident) -> tuple[str, str, str]:
+    """Give what tells an incident from others for an operator: which claim, what is wrong, and the words for it."""
+    return one.claim.nonce, one.how, shown_to_people(one).why
 
 
 def _noted(entry: Entry | None) -> list[Incident]:

@@ -1,5 +1,6 @@
 """What operators do to the lock of a group: unlock, set the number of slots, acknowledge, repair, retire."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from locksmith.errors import ConflictError, CorruptValueError, LockError
@@ -61,12 +62,15 @@ class LockAdmin:
         """
         return await self._guarded.retry.run(Unlock(self._guarded, holder, shown, frees).attempt)
 
-    async def acknowledge(self, words: str, done: list[Incident] | None = None) -> list[Incident]:
+    async def acknowledge(
+        self, words: str, done: list[Incident] | None = None, *, shown: Collection[Incident] | None = None
+    ) -> list[Incident]:
         """Acknowledge every reboot of the group that went wrong, in the words of an operator; give what those are.
 
-        `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
+        `done` is filled with what is acknowledged: where an error comes in between, it has those before that. With what
+        was `shown` of it, nothing else is acknowledged: `ChangedIncidentsError`.
         """
-        work = Acknowledgement(self._guarded, words, done)
+        work = Acknowledgement(self._guarded, words, done, shown)
         while await self._guarded.retry.run(work.some):
             pass
         return work.done

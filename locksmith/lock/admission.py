@@ -102,7 +102,7 @@ class Admission:
     def _keys(self, holder: str) -> AdmissionKeys:
         return AdmissionKeys(
             freeze=keys.freeze_key(self._group),
-            hold=keys.hold_key(self._group, holder),
+            hold=self.hold_key(holder),
             spacing=keys.spacing_key(self._group),
             incidents=keys.incidents_key(self._group),
             resume=keys.resume_key(self._group),
@@ -127,7 +127,7 @@ class Admission:
         """
         if not claim.is_machines:
             return Others()
-        freeze, hold, spacing = orders.freeze.entry, orders.hold.entry, orders.spacing.entry
+        freeze, spacing = orders.freeze.entry, orders.spacing.entry
         revision = orders.freeze.revision
 
         def refuse(code: str, text: str, key: str, left: float | None = None) -> NotAdmittedError:
@@ -140,9 +140,7 @@ class Admission:
             raise refuse(OTHER_CLUSTER, split, keys.resume_key(self._group))
         if (order := await self._in_force(freeze, FREEZE)) is not None:
             raise refuse(FREEZE, f"frozen {order.describe()}", keys.freeze_key(self._group), self._left(order, freeze))
-        if (order := await self._in_force(hold, HOLD)) is not None:
-            key = keys.hold_key(self._group, claim.holder)
-            raise refuse(HOLD, f"held back {order.describe()}", key, self._left(order, hold))
+        await self.refuse_hold(claim, orders.hold, held=held)
         others = await self._others(claim.holder, now, orders.incidents.entry, read_too) if others is None else others
         known = others.claims or others.noted
         found = incident_record.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
@@ -153,6 +151,16 @@ class Admission:
             text, left = f"too soon after a reboot {pause.describe()}", self._left(pause, spacing)
             raise refuse(SPACING, text, keys.spacing_key(self._group), left)
         return others
+
+    async def refuse_hold(self, claim: Claim, read: Reading, *, held: bool = False) -> None:
+        """Raise `NotAdmittedError` if an operator holds the machine of this claim back; `held`: it has its slot."""
+        if (order := await self._in_force(read.entry, HOLD)) is not None:
+            text, left = f"held back {order.describe()}", self._left(order, read.entry)
+            raise NotAdmittedError(HOLD, text, self.hold_key(claim.holder), read.revision, held=held, left=left)
+
+    def hold_key(self, holder: str) -> str:
+        """Name the key of an operator's order that holds a machine back."""
+        return keys.hold_key(self._group, holder)
 
     def refuse_repeat(self, claim: Claim, read: Reading) -> RebootRecord | None:
         """Give the last reboot of this machine, if one is remembered.

@@ -6,7 +6,7 @@ decides it: either it succeeds, and the lost one never can, or its guard fails, 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from random import Random
 from typing import Generic, TypeVar
 
@@ -28,11 +28,19 @@ It is also at least `CROWDING` times as long as the attempt that lost took.
 """
 
 
-class CasRetry:
-    """Repeats attempts that lost a race, or their answer; `limit` seconds after the first, no other one begins."""
+Turn = Callable[[], AbstractAsyncContextManager[None]]
+"""What each attempt is made in: its turn among the attempts of one program."""
 
-    def __init__(self, rng: Random, limit: float, meter: Meter) -> None:
+
+class CasRetry:
+    """Repeats attempts that lost a race, or their answer; `limit` seconds after the first, no other one begins.
+
+    Each attempt is made in a `turn` of its own, which ends before the pause after a lost race.
+    """
+
+    def __init__(self, rng: Random, limit: float, meter: Meter, turn: Turn = nullcontext) -> None:
         self._meter = meter
+        self._turn = turn
         self._rng = rng
         self._limit = limit
         self._races = 0
@@ -79,7 +87,9 @@ class CasRetry:
         while True:
             began = clock.time()
             try:
-                return await attempt()
+                async with self._turn():
+                    began = clock.time()
+                    return await attempt()
             except OutcomeUnknownError as error:
                 # The write that filled the store would have been seen by now; no other is done until an operator comes.
                 if isinstance(error, StoreFullError) and isinstance(undecided, StoreFullError):

@@ -1,9 +1,11 @@
 """The lock of a group, connected: the store of its settings, and on v3 the check of the other keyspace."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 
 from locksmith.lock.admission import GroupRules, Watermark
+from locksmith.lock.cas import Turn
 from locksmith.lock.keyspaces import refuse_if_v2_in_use
 from locksmith.lock.queue import POLLED_TTL, Queue
 from locksmith.lock.queued_lock import QueuedLock
@@ -49,21 +51,26 @@ def lock_on(
     limit: float,
     unchanged: Unchanged,
     ttl: float = POLLED_TTL,
+    mark: Watermark | None = None,
+    turn: Turn = nullcontext,
 ) -> QueuedLock:
     """Make the lock of a group for calls of a client, or of a machine, on a store that all calls share.
 
     `settings` are those of the store, for the check of the other keyspace (None: there is no other). No attempt begins
     after `limit` seconds. It is not to be closed: the client's place stays. `unchanged` is what the server has seen in
     its earlier calls: an order, a presence or a place whose lease does not end is over when it has stood for too long.
-    `ttl` is for how many seconds a place lasts near the front.
+    `ttl` is for how many seconds a place lasts near the front. `mark` is what the server has seen of the store. Each
+    attempt at a guarded write is made in a `turn`.
     """
 
     async def guard() -> None:
         if settings is not None:
-            await refuse_if_v2_in_use(settings, group)
+            await refuse_if_v2_in_use(settings, group, _cluster_of(mark))
 
     check = guard if settings is not None and settings.api == V3 else None
-    lock = RebootLock(store, group, guard=check, rules=rules, clock=clock, limit=limit, unchanged=unchanged)
+    lock = RebootLock(
+        store, group, guard=check, rules=rules, mark=mark, clock=clock, limit=limit, unchanged=unchanged, turn=turn
+    )
     return QueuedLock(lock, Queue(store, group, ttl=ttl, halt_after=rules.halt_after, unchanged=unchanged))
 
 
@@ -77,6 +84,10 @@ def _lock(
     mark: Watermark | None = None,
 ) -> RebootLock:
     async def guard() -> None:
-        await refuse_if_v2_in_use(settings, group, mark.clusters.own if mark and mark.clusters else "")
+        await refuse_if_v2_in_use(settings, group, _cluster_of(mark))
 
     return RebootLock(store, group, guard=guard if settings.api == V3 else None, meter=meter, rules=rules, mark=mark)
+
+
+def _cluster_of(mark: Watermark | None) -> str:
+    return mark.clusters.own if mark and mark.clusters else ""

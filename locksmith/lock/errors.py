@@ -56,6 +56,13 @@ class ChangedOrderError(LockError):
         super().__init__(f"{now}; nothing was changed")
 
 
+class ChangedIncidentsError(LockError):
+    """Refused: something else has gone wrong in the group than what an operator was shown."""
+
+    def __init__(self) -> None:
+        super().__init__("what has gone wrong is not what was shown any more; nothing was acknowledged")
+
+
 class PlaceGoneError(LockError):
     """Not done: the client's place in the queue was removed while its slot was being taken."""
 

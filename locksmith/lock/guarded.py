@@ -5,11 +5,12 @@ its own version.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from random import Random
 
 from locksmith.errors import CorruptValueError
-from locksmith.lock.cas import CasRetry, LostWrites
+from locksmith.lock.cas import CasRetry, LostWrites, Turn
 from locksmith.lock.history import History
 from locksmith.lock.holder import HolderState, LockState, read_record
 from locksmith.lock.records import claim as claim_record
@@ -24,7 +25,7 @@ class Guarded:
     """The semaphore and the records of one group. Errors are the store's, `CorruptValueError`.
 
     `retry` repeats an operation that lost a race, or the response to a write, for `limit` seconds. After that no
-    attempt begins. Each attempt is a few calls of the store, which end within its own deadline.
+    attempt begins. Each attempt is a few calls of the store, which end within its own deadline, in a `turn` of its own.
     """
 
     def __init__(
@@ -36,13 +37,14 @@ class Guarded:
         limit: float = 30.0,
         meter: Meter | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        turn: Turn = nullcontext,
     ) -> None:
         self.store = store
         self.group = group
         self.clock = clock
         self.key = keys.semaphore_key(group)
         self.history = History(store, group, rng)
-        self.retry = CasRetry(rng or Random(), limit, meter or Meter())  # noqa: S311 - jitter, no secret
+        self.retry = CasRetry(rng or Random(), limit, meter or Meter(), turn)  # noqa: S311 - jitter, no secret
 
     async def read(self) -> LockState:
         """Read who holds the lock and why; writes nothing, also where the key does not exist yet."""

@@ -4,7 +4,7 @@ After the fence, no take and no commit wins that was decided before the order. S
 point of no return then still reboot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from random import Random
@@ -21,6 +21,7 @@ from locksmith.lock.records.claim import COMMITTED, Claim
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.order import FREEZE, HOLD, RESTORED, Order
 from locksmith.store.protocol import Entry, Reading, Store, remove
+from locksmith.util.zincati import client_of
 
 LIMIT = 30.0
 """Seconds for which an order whose race or answer was lost is tried again."""
@@ -109,26 +110,42 @@ class OperatorOrders:
     async def hold(
         self, machine_id: str, order: Order, ttl: float | None = None, *, shown: int | None = None
     ) -> Ordered:
-        """Keep one machine from rebooting."""
+        """Keep one machine from rebooting: its daemon, and its Zincati, which has an id of its own."""
         before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl, shown=shown)
+        if client := client_of(machine_id):
+            await self._put(keys.hold_key(self._group, client), HOLD, order, ttl)
         return Ordered(before, await self._fence())
 
     async def unhold(self, machine_id: str, *, shown: int | None = None) -> Stood:
-        """Let that machine reboot again."""
+        """Let that machine reboot again, and its Zincati, unless another order holds that back."""
         key = keys.hold_key(self._group, machine_id)
-        if shown is None:
-            return await self._remove(key, HOLD)
         reading = await self._store.get(key)
-        _refuse_changed(HOLD, reading, read_order(reading.entry, HOLD), shown)
-        return await self._remove(key, HOLD, reading.entry) if reading.entry else None
+        stands = read_order(reading.entry, HOLD)
+        _refuse_changed(HOLD, reading, stands, shown)
+        if reading.entry is None:
+            return None
+        if isinstance(stands, Order) and stands.nonce:
+            await self._unhold_client(machine_id, stands)
+        return await self._remove(key, HOLD, reading.entry)
 
-    async def resume(self, order: Order, done: list[Incident] | None = None) -> list[Incident]:
+    async def _unhold_client(self, machine_id: str, order: Order) -> None:
+        """End what the hold of a machine has ordered for its Zincati. Repeated after an error, it goes on."""
+        client = client_of(machine_id)
+        entry = (await self._store.get(keys.hold_key(self._group, client))).entry if client else None
+        same = read_order(entry, HOLD)
+        if entry is not None and isinstance(same, Order) and same.nonce == order.nonce:
+            await self._remove(entry.key, HOLD, entry)
+
+    async def resume(
+        self, order: Order, done: list[Incident] | None = None, *, shown: Collection[Incident] | None = None
+    ) -> list[Incident]:
         """Acknowledge what went wrong in the group, and that the store is to be believed as it is; name it.
 
-        `done` is filled with what is acknowledged: where an error comes in between, it has those before that.
+        `done` is filled with what is acknowledged: where an error comes in between, it has those before that. With what
+        was `shown` of it, nothing else is acknowledged: `ChangedIncidentsError`.
         """
         await self._put(keys.resume_key(self._group), RESTORED, order, None)
-        return await self.admin.acknowledge(order.describe(), done)
+        return await self.admin.acknowledge(order.describe(), done, shown=shown)
 
     async def _put(
         self,

@@ -31,8 +31,9 @@ log = logging.getLogger(__name__)
 
 TTL = 90.0
 """Seconds after which a place expires that no machine keeps: three heartbeats of the loop."""
-POLLED_TTL = 900.0
-"""Seconds after which the place of a client expires that calls no more: it calls every 5.5 minutes at the latest."""
+POLLED_TTL = 1200.0
+"""Seconds after which the place of a client expires that no call keeps: a server may keep it at each second call only,
+the client calls every 5.5 minutes at the latest, and one of its calls may be lost."""
 FAR_TTL = 900.0
 """The same, of one with more than `LONG` before it: 100,000 of them would be prolonged 3,000 times a second."""
 KEEP_AFTER = 25.0
@@ -222,7 +223,7 @@ class Queue:
         """Say how long a place is to last: one that will be among the first is not to stay when its machine is gone."""
         if self._view is None:
             return place.ttl
-        return FAR_TTL if self._view.queued.position > LONG else self._ttl
+        return max(FAR_TTL, self._ttl) if self._view.queued.position > LONG else self._ttl
 
     async def _keep(self, place: Place) -> Place:
         """Prolong the place; as the first, write it: the second sees by that whose it is."""

@@ -167,9 +167,10 @@ class Places:
 async def remove_place(store: Store, entry: Entry) -> None:
     """Remove a place or its ticket; `ConflictError`: it was changed meanwhile.
 
-    A lease that many places share is not revoked with one of them. A ticket does not say whose lease it has.
+    A lease that many places share is not revoked with one of them. A ticket does not say whose lease it has, so it
+    counts as one that shares it.
     """
-    if entry.lease and not is_shared(entry) and "/tickets/" not in entry.key:
+    if entry.lease and not is_shared(entry):
         await remove(store, entry)
     else:
         await store.delete(entry.key, entry.version)

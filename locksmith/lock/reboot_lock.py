@@ -14,6 +14,7 @@ Above 300 lines, in one piece: each method is one step of a claim, on what one p
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +22,7 @@ from random import Random
 
 from locksmith.errors import ConflictError, CorruptValueError, LockError, StoreRefusedError
 from locksmith.lock.admission import Admission, GroupRules, Watermark
-from locksmith.lock.cas import LostWrites
+from locksmith.lock.cas import LostWrites, Turn
 from locksmith.lock.errors import LostClaimError, OtherClaimError, OtherServerError, SlotsBusyError
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.history import History
@@ -45,7 +46,7 @@ class RebootLock:
 
     An operation that lost a race, or its response, is tried again for `limit` seconds; after that no attempt begins.
     Each attempt is a few calls of the store, which end within its own deadline. `unchanged` is what the program has
-    seen of orders and presence before, if it opens a lock for each of its calls.
+    seen of orders and presence before, if it opens a lock for each of its calls. Attempts of such locks take `turn`s.
     """
 
     def __init__(
@@ -61,8 +62,9 @@ class RebootLock:
         rules: GroupRules = GroupRules(),  # noqa: B008 - immutable
         mark: Watermark | None = None,
         unchanged: Unchanged | None = None,
+        turn: Turn = nullcontext,
     ) -> None:
-        self.guarded = Guarded(store, group, rng=rng, limit=limit, meter=meter, clock=clock)
+        self.guarded = Guarded(store, group, rng=rng, limit=limit, meter=meter, clock=clock, turn=turn)
         self._admission = Admission(store, group, rules, mark, clock, unchanged=unchanged)
         self._own = OwnClaim(self.guarded, self._admission)
         self._take = Take(self.guarded, self._own, self._admission, guard)
@@ -118,6 +120,10 @@ class RebootLock:
         if holder_state.listed and not holder_state.holds(claim):
             raise OtherClaimError(holder_state.describe(), holder_state.reading.revision, holder_state.claim)
         return holder_state.listed
+
+    async def refuse_hold(self, claim: Claim) -> None:
+        """Raise `NotAdmittedError` if an operator holds the machine of this claim back."""
+        await self._admission.refuse_hold(claim, await self.guarded.store.get(self._admission.hold_key(claim.holder)))
 
     async def commit(self, claim: Claim) -> float:
         """Pass the point of no return: write it into the record, guarded by the semaphore's not having changed.

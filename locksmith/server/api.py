@@ -34,7 +34,10 @@ log = logging.getLogger(__name__)
 
 
 class Api:
-    """The calls. `served` are groups that there are without a machine; `halt_after` is the configuration's."""
+    """The calls. `served` are groups that there are without a machine; `halt_after` is the configuration's.
+
+    `prefix` is the path below which clients find the API, as `/locksmith`.
+    """
 
     def __init__(
         self,
@@ -43,8 +46,10 @@ class Api:
         served: Collection[str] = (),
         halt_after: HaltAfter = FIRST,
         clock: Callable[[], datetime] | None = None,
+        *,
+        prefix: str = "",
     ) -> None:
-        self._fleet, self._who = fleet, who
+        self._fleet, self._who, self._prefix = fleet, who, prefix
         self._groups = Groups(fleet, served)
         self._halt_after = halt_after
         self._clock = clock or local_clock()
@@ -75,7 +80,7 @@ class Api:
             return reply(refused.body, refused.status, refused.headers)
         query = endpoints.read_query(endpoint, request.query_params.multi_items())
         if endpoint is endpoints.OPENAPI:
-            return found(request, json.dumps(description()).encode(), 0)
+            return found(request, json.dumps(description(self._prefix)).encode(), 0)
         if group is None:
             return await self._every(request, who)
         sight, seen = await self._see(group)
@@ -133,7 +138,7 @@ class Api:
         sight = await self._fleet.see(group)
         if sight.view is None:
             raise RefusedError(503, "store", sight.problem or "the group was not read yet: ask again")
-        return sight, answers.Seen(sight.view, sight.events, sight.problem, self._halt_after)
+        return sight, answers.Seen(sight.view, sight.events, sight.problem, self._halt_after, self._prefix)
 
 
 def _find(segments: Sequence[str]) -> tuple[Endpoint, str | None, str]:

@@ -54,13 +54,14 @@ class NotFoundError(Exception):
 class Seen:
     """What was read of a group: its view, the youngest events of its history, and why it is stale (empty: it is not).
 
-    `halt_after` is what the server's configuration says.
+    `halt_after` is what the server's configuration says, and `prefix` the path below which clients find the API.
     """
 
     view: GroupView
     events: Sequence[Event]
     stale: str
     halt_after: HaltAfter
+    prefix: str = ""
 
     @property
     def at(self) -> datetime:
@@ -83,9 +84,9 @@ class Seen:
         return halts(self.view.incidents(self.at), self.halt_after.of(len(self.view.machines)))
 
 
-def group_path(group: str) -> str:
-    """Give the address of a group."""
-    return f"{VERSION}/groups/{quote(group or DEFAULT_GROUP, safe='')}"
+def group_path(group: str, prefix: str) -> str:
+    """Give the address of a group, below the path of the API."""
+    return f"{prefix}{VERSION}/groups/{quote(group or DEFAULT_GROUP, safe='')}"
 
 
 def sums(seen: Seen) -> dict[str, object]:
@@ -95,7 +96,7 @@ def sums(seen: Seen) -> dict[str, object]:
         **group_fields(seen.view, seen.at),
         "halted": seen.is_halted,
         "progress": progress_fields(progress(seen.view, seen.events)),
-        "path": group_path(seen.view.group),
+        "path": group_path(seen.view.group, seen.prefix),
         **head,
     }
 

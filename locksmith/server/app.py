@@ -19,10 +19,11 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from locksmith.config.server_model import ServedGroup
-from locksmith.server.access import Caller, Guesses, refuse_place, secret_in
+from locksmith.server.access import Caller, Guesses, refuse_place, same_secret, secret_in
 from locksmith.server.answers import SUCCESS, Answer, bad_request, refused, unauthorized
 from locksmith.server.passwords import Passwords
 from locksmith.server.ports import FleetLock
+from locksmith.server.prefix import below
 from locksmith.server.refusal import Refusal, RefusalKind
 from locksmith.server.reply import Reply, date, read_body
 from locksmith.server.requests import TOO_SLOW, Call, head_problem, parse_body
@@ -48,6 +49,9 @@ Shortcut = Callable[[Scope], Endpoint | None]
 Counted = Callable[[str, str], None]
 """Told of each call of FleetLock that was answered: its name, and the kind of its answer (`granted`: none)."""
 
+Revoked = Callable[[Request], Awaitable[Answer | None]]
+"""Refuses a request with the client certificate of a machine that was revoked; None: it was not."""
+
 
 def make_app(
     desk: FleetLock,
@@ -55,12 +59,15 @@ def make_app(
     others: Sequence[BaseRoute] = (),
     counted: Counted | None = None,
     shortcut: Shortcut = lambda _scope: None,
+    *,
+    revoked: Revoked | None = None,
+    prefix: str = "",
 ) -> ASGIApp:
-    """Give the app for the clients of these groups. It answers below any path: a proxy may leave its prefix.
+    """Give the app for the clients of these groups. FleetLock's calls are answered below any path.
 
-    `others` are the routes of what else is served; they come first.
+    `others` are the routes of what else is served; they come first. All is served below `prefix` as well.
     """
-    calls = _Calls(desk, groups, counted)
+    calls = _Calls(desk, groups, counted, revoked)
     routes = [*others]
     for path, endpoint, methods in (
         ("/v1/pre-reboot", calls.pre_reboot, ["POST"]),
@@ -72,10 +79,12 @@ def make_app(
             routes.append(Route(known, endpoint, methods=methods))  # noqa: PERF401 - two loops read better apart
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such})
     app.router.redirect_slashes = False
+    without_prefix = below(prefix)
 
     async def without_traceback(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             scope["path"] = _ABSOLUTE.sub("", scope["path"])
+            without_prefix(scope)
             if (endpoint := shortcut(scope)) is None:
                 await app(scope, receive, send)
             else:
@@ -104,10 +113,13 @@ async def _no_such(request: Request, error: Exception) -> Response:
 class _Calls:
     """Both calls."""
 
-    def __init__(self, desk: FleetLock, groups: Mapping[str, ServedGroup], counted: Counted | None = None) -> None:
-        self._desk, self._groups, self._counted = desk, groups, counted
+    def __init__(
+        self, desk: FleetLock, groups: Mapping[str, ServedGroup], counted: Counted | None, revoked: Revoked | None
+    ) -> None:
+        self._desk, self._groups, self._counted, self._revoked = desk, groups, counted, revoked
         self._passwords, self._guesses = Passwords(groups), Guesses()
         self._told = {name: RateLimit(3, REFUSALS_LOGGED) for name in (*groups, "")}
+        self._older = {name: RateLimit(3, REFUSALS_LOGGED) for name in groups}
         self._running: set[asyncio.Future[Refusal | None]] = set()
 
     async def pre_reboot(self, request: Request) -> Response:
@@ -134,7 +146,7 @@ class _Calls:
         call = head_problem(request.headers.items()) or await _read_call(request)
         if isinstance(call, Answer):
             return call
-        if problem := self._unauthorized(request, call):
+        if problem := self._unauthorized(request, call) or await self._refuse_revoked(request, call):
             return problem
         refusal = await self._within_limit(rule, call)
         if refusal is not None:
@@ -154,15 +166,34 @@ class _Calls:
             right = self._passwords.of(call.group)
             if right:
                 problem = self._guesses.check(call, caller, right, time.monotonic())
+                if problem is None and not same_secret(secret, right[-1]):
+                    self._tell_older(call)
             else:
                 sentence = f"the password file of the group {call.group} cannot be used: see the server's log"
                 problem = unauthorized(sentence, 503)
-        if problem is not None and problem.refusal is not None:
-            limit = self._told[call.group if group else ""]
-            if limit.allows(time.monotonic()):
-                said = problem.refusal.sentence
-                log.warning("refused: %s of %s, from %s: %s", call.client, call.group, caller.address, said)
+        if problem is not None:
+            self._tell(request, call, problem)
         return problem
+
+    async def _refuse_revoked(self, request: Request, call: Call) -> Answer | None:
+        """Refuse the certificate of a revoked machine, in a group where a certificate is what lets a client in."""
+        if self._revoked is None or not self._groups[call.group].certificates:
+            return None
+        problem = await self._revoked(request)
+        if problem is not None:
+            self._tell(request, call, problem)
+        return problem
+
+    def _tell_older(self, call: Call) -> None:
+        if self._older[call.group].allows(time.monotonic()):
+            said = "the password of an earlier line of its file: the last line has the new one"
+            log.info("%s of the group %s still sends %s", call.client, call.group, said)
+
+    def _tell(self, request: Request, call: Call, problem: Answer) -> None:
+        limit = self._told[call.group if call.group in self._groups else ""]
+        if problem.refusal is not None and limit.allows(time.monotonic()):
+            said, address = problem.refusal.sentence, request.state.guest.address
+            log.warning("refused: %s of %s, from %s: %s", call.client, call.group, address, said)
 
     async def _within_limit(self, rule: Rule, call: Call) -> Refusal | None:
         """Ask the rules. A call that takes too long is not cut off in a write: it goes on."""

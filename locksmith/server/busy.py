@@ -22,10 +22,13 @@ READ_LIMIT = 3.0
 
 
 class BusySlots:
-    """The words of all groups. `clock` is local time. No call raises, except if it is cancelled."""
+    """The words of all groups, read in the store that `reads` gives. `clock` is local time.
 
-    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
-        self._store = store
+    No call raises, except if it is cancelled.
+    """
+
+    def __init__(self, reads: Callable[[str], Store], clock: Callable[[], datetime]) -> None:
+        self._reads = reads
         self._clock = clock
         self._groups: dict[str, _Words] = {}
 
@@ -42,7 +45,7 @@ class BusySlots:
     async def _read(self, group: str) -> str:
         with suppress(StoreError, CorruptValueError, TimeoutError):
             async with asyncio.timeout(READ_LIMIT):
-                return busy_words(await read_slots(self._store, group), self._clock())
+                return busy_words(await read_slots(self._reads(group), group), self._clock())
         return ""
 
 

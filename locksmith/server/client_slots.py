@@ -11,10 +11,11 @@ from locksmith.errors import CorruptValueError, StoreError
 from locksmith.lock import client_cycle, client_presence
 from locksmith.lock.answer import Denied
 from locksmith.lock.client_cycle import Cycle
-from locksmith.lock.denials import binds_every_machine
-from locksmith.lock.errors import OtherServerError, PlaceGoneError
+from locksmith.lock.denials import binds_every_machine, not_admitted
+from locksmith.lock.errors import NotAdmittedError, OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, HOOKS_UNDONE, Claim
+from locksmith.server.foreseen import NotForeseenError
 from locksmith.server.hooks import PRE_REBOOT, STEADY_STATE, ClientHooks
 from locksmith.store.protocol import Entry, Store, remove
 
@@ -26,8 +27,9 @@ the first would else be one that is about to leave, and the slots would stay fre
 
 
 class ClientSlots:
-    """One group. `open_lock` gives its lock as for a program that begins: what is known is in the store.
+    """One group. `open_lock` gives its lock as for a program that begins: what is known is in the `store`.
 
+    `rehearsed`: that answers from memory, and nothing may come of it but a refusal.
     Errors are those of the lock and of the store, and `HostError`.
     """
 
@@ -40,8 +42,10 @@ class ClientSlots:
         *,
         clock: Callable[[], datetime],
         open_lock: Callable[[], QueuedLock],
+        rehearsed: bool = False,
     ) -> None:
-        self._store = store
+        self.store = store
+        self.rehearsed = rehearsed
         self._group = group
         self._served = served
         self._hooks = hooks
@@ -58,6 +62,8 @@ class ClientSlots:
 
     async def take(self, claim: Claim) -> Denied | None:
         """Take the slot, or keep it; None: the claim has it."""
+        if self.rehearsed and self._cycle.claim is None:
+            return await self._foresee_hold(claim)
         lock = self._open_lock()
         if self._cycle.held is None:
             lock.resume(claim, self._place_of(claim))
@@ -77,6 +83,18 @@ class ClientSlots:
             await self._raise_if_held(claim)
         return answer
 
+    async def _foresee_hold(self, claim: Claim) -> Denied:
+        """Deny a client without a place, which an operator holds back; `NotForeseenError`: no operator does."""
+        try:
+            await self._open_lock().lock.refuse_hold(claim)
+        except NotAdmittedError as error:
+            return not_admitted(error)
+        raise NotForeseenError(f"{claim.holder} has no place in the queue yet")
+
+    def _refuse_in_memory(self, claim: Claim) -> None:
+        if self.rehearsed:
+            raise NotForeseenError(f"{claim.holder} has a slot")
+
     async def _raise_if_held(self, claim: Claim, cause: Exception | None = None) -> None:
         """Raise `OtherServerError` where another server has taken the slot of this client."""
         if (await self.read(claim.holder)).held is not None:
@@ -84,6 +102,7 @@ class ClientSlots:
 
     async def prepare(self, claim: Claim) -> str:
         """Have the hooks of a client with a slot run, once; gives why it is to wait for them; empty: they are done."""
+        self._refuse_in_memory(claim)
         undone = claim.hooks == HOOKS_UNDONE
         if claim.hooks == HOOKS_DONE or (claim.state == COMMITTED and not undone):
             return ""
@@ -96,6 +115,7 @@ class ClientSlots:
 
     async def commit(self, claim: Claim) -> Denied | None:
         """Pass the point of no return; None: the client may reboot. If it does not come back, its presence ends."""
+        self._refuse_in_memory(claim)
         known = await self._prepared(claim) if claim.hooks or self._hooks.wanted(PRE_REBOOT) else claim
         await self.show(known, goes=True)
         # An operator's `resume` was about an earlier reboot that this client did not come back from.
@@ -106,7 +126,7 @@ class ClientSlots:
         """Show the presence of a client, which `goes` down, or may be on its way down since an earlier call."""
         limit = self._served.limit if goes or claim.state == COMMITTED else None
         now = client_presence.presence_of(claim, self._group, self._clock(), limit)
-        self._shown = await client_presence.show(self._store, now, self._shown)
+        self._shown = await client_presence.show(self.store, now, self._shown)
 
     async def give_way(self, cycle: Cycle, why: str) -> str:
         """Release what a refused client is not to keep; gives what is in the way of that. A slot in use stays."""
@@ -155,7 +175,7 @@ class ClientSlots:
         if shown is None:
             return
         try:
-            await remove(self._store, shown)
+            await remove(self.store, shown)
         except StoreError as error:
             log.info("the presence of %s expires by itself: %s", claim.holder, error)
 

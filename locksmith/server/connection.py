@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 from uvicorn.config import Config
@@ -30,6 +30,10 @@ LONGEST: Final = 600.0
 CALL_LIMIT: Final = 90.0
 """Seconds from the head of a request to the end of its answer."""
 CLOSE: Final = (b"connection", b"close")
+UNSENT: Final = 4 * 1024
+"""Bytes that its client does not take, beyond what the kernel keeps, from which on a connection waits for that."""
+HEAD: Final = b"HTTP/1.1 "
+"""How the head of an answer begins."""
 _MACHINE_ID = re.compile("[0-9a-f]{32}")
 _TWO_LENGTHS = {b"content-length", b"transfer-encoding"}
 """A proxy may see another end of a body with both: what follows is not answered (RFC 9112, 6.1)."""
@@ -65,9 +69,10 @@ class Guest(Visit):
 
     def leave(self) -> None:
         """Note that the connection has ended."""
-        self.gone = True
-        if self._leaves is not None:
-            self._leaves()
+        self.gone, self.protocol = True, None  # else each would wait for a collection of garbage
+        leaves, self._leaves = self._leaves, None
+        if leaves is not None:
+            leaves()
 
     def park(self, *, parked: bool) -> None:
         """Have it wait without the place of another, or no longer; each request that begins needs a place.
@@ -88,6 +93,45 @@ class Guest(Visit):
                 self.connection.shutdown(socket.SHUT_RDWR)
 
 
+class InOne:
+    """A transport to which uvicorn writes the head of an answer, and then its body: both are sent in one piece.
+
+    Each piece that is sent costs the server a system call, and the client another.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+        self._soon: asyncio.Handle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Give all else of the transport itself."""
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send; the head of an answer with what is written next, or at the end of this round of the event loop."""
+        if data.startswith(HEAD) and not self._head:
+            self._head, self._soon = data, asyncio.get_running_loop().call_soon(self._flush)
+        elif self._head:
+            self._head += data
+            self._flush()
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """End, after what was written."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        head, self._head = self._head, b""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
+        if head:
+            self._transport.write(head)
+
+
 class Connection(H11Protocol):
     """uvicorn's protocol for one connection; `lost` is called at its end."""
 
@@ -100,7 +144,8 @@ class Connection(H11Protocol):
         self.guest.protocol = self
         self.guest.certificate, self.guest.machines = _has_certificate(transport), _machines_of(transport)
         self._within(REQUEST_LIMIT)
-        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=UNSENT)
+        super().connection_made(cast("asyncio.Transport", InOne(transport)))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""

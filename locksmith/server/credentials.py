@@ -21,8 +21,9 @@ from locksmith.server.access import secret_in
 from locksmith.server.answers import Answer, refused, unauthorized
 from locksmith.server.identity import Identity, Role
 from locksmith.server.kinds import refusal
-from locksmith.server.known import FRESH, KnownCredentials, Wrong
+from locksmith.server.known import FRESH, Get, KnownCredentials, Wrong
 from locksmith.server.refusal import RefusalKind
+from locksmith.server.session_cookie import SessionCookie
 from locksmith.store.protocol import Store, remove
 from locksmith.util import tokens
 from locksmith.util.ratelimit import RateLimit
@@ -47,7 +48,6 @@ _PREFIXES = {
     Kind.VIEWER: keys.people_prefix(),
     Kind.OPERATOR: keys.people_prefix(),
 }
-_COOKIE, _HOST_COOKIE = "locksmith", "__Host-locksmith"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,14 @@ class SignedIn:
 
 
 class Credentials:
-    """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503."""
+    """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503.
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known = KnownCredentials(store)
+    `cookie` is that of a session. `get` reads one key of the store, together with other parts of the server that read.
+    """
+
+    def __init__(self, store: Store, cookie: SessionCookie | None = None, get: Get | None = None) -> None:
+        self._store, self._cookie = store, cookie or SessionCookie()
+        self._known = KnownCredentials(store, get)
         self._told = RateLimit(3, REFUSALS_LOGGED)
         self._sign_ins: dict[str, RateLimit] = {}
 
@@ -76,6 +79,14 @@ class Credentials:
         if isinstance(found, Answer) and found.refusal and found.refusal.sentence != NONE_SENT:
             self._tell(request, found.refusal.sentence)
         return found
+
+    async def refuse_revoked(self, request: Request) -> Answer | None:
+        """Refuse a request whose client certificate names a machine that was revoked; None: it names none such."""
+        try:
+            found = [await self._of_certificate(machine) for machine in request.state.guest.machines]
+        except LocksmithError as error:
+            return _store_answer(error)
+        return next((refusal for refusal in found if isinstance(refusal, Answer)), None)
 
     async def sign_in(self, request: Request, token: str) -> SignedIn | Answer:
         """Begin a session of the page with the token of a viewer or an operator."""
@@ -92,7 +103,7 @@ class Credentials:
 
         If the store does not answer, the session ends by its lease.
         """
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         if session is not None:
             key = keys.sessions_prefix() + session.public
             try:
@@ -102,11 +113,11 @@ class Credentials:
                     await remove(self._store, found.entry)
             except LocksmithError as error:
                 log.warning("a session could not be ended, and ends by itself within 8 hours: %s", error)
-        return _cookie(request, "", 0)
+        return self._cookie.header(request, "", 0)
 
     def csrf_token(self, request: Request) -> str:
         """Give the value of the hidden field `csrf` of each form, for the session of a request; empty: it has none."""
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         return _csrf_of(session) if session else ""
 
     def csrf_problem(self, request: Request, given: str) -> Answer | None:
@@ -117,7 +128,7 @@ class Credentials:
         """
         if request.headers.get("authorization", "").strip().lower().startswith("bearer "):
             return None
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         if session is None or _from_elsewhere(request) or not tokens.same(given, _csrf_of(session)):
             return unauthorized("this form is not one of this session: load the page again, and send it again")
         return None
@@ -131,7 +142,7 @@ class Credentials:
         if "authorization" in request.headers:
             found = await self._of_token(secret_in(request.headers["authorization"]), origin)
             return found if isinstance(found, Answer) else _identity(found)
-        session = _session_of(request)
+        session = self._cookie.session_of(request)
         if session is not None:
             return await self._of_session(session, origin)
         machines = request.state.guest.machines
@@ -145,9 +156,7 @@ class Credentials:
         kept = await self._known.revoked_certificates(machine)
         if kept is None:
             return Identity(Role.MACHINE, machine)
-        when = f" at {moment(kept.one.revoked)}" if kept.one and kept.one.revoked else ""
-        by = f" by {kept.one.revoked_by}" if kept.one and kept.one.revoked_by else ""
-        return unauthorized(f"the client certificates of this machine were revoked{when}{by}")
+        return unauthorized(f"the client certificates of this machine were revoked{_when(kept)}")
 
     async def _of_token(self, text: str, origin: str) -> Kept | Answer:
         token = tokens.parse(text)
@@ -159,7 +168,15 @@ class Credentials:
         found = await self._known.of(prefix + token.public, token.digest, origin)
         if isinstance(found, Wrong):
             return _wrong(found)
-        return _ended(found) or found
+        return _ended(found) or await self._barred(found) or found
+
+    async def _barred(self, found: Kept) -> Answer | None:
+        """Refuse the token of a machine that was revoked: on v2 one may be made in the moment of its revocation."""
+        if found.one is None or found.one.role != credential.MACHINE:
+            return None
+        revocation = await self._known.revoked_certificates(found.one.holder)
+        said = f"this machine was revoked{_when(revocation)}, in all groups" if revocation and revocation.bars else ""
+        return unauthorized(said, 401, CHALLENGE) if said else None
 
     async def _of_session(self, session: Token, origin: str) -> Identity | Answer:
         found = await self._known.of(keys.sessions_prefix() + session.public, session.digest, origin)
@@ -205,7 +222,7 @@ class Credentials:
         )
         await self._store.create(keys.sessions_prefix() + session.public, credential.encode(record), ttl=SESSION_LASTS)
         log.info("%s %s has signed in", person.role, person.holder)
-        return SignedIn(_identity(found), _cookie(request, session.text, int(SESSION_LASTS)))
+        return SignedIn(_identity(found), self._cookie.header(request, session.text, int(SESSION_LASTS)))
 
     def _tell(self, request: Request, sentence: str) -> None:
         if self._told.allows(asyncio.get_running_loop().time()):
@@ -234,13 +251,19 @@ def _ended(kept: Kept) -> Answer | None:
     if kept.one is None:
         return _store_answer(StoreError(kept.bad))
     if kept.one.revoked:
-        by = f" by {kept.one.revoked_by}" if kept.one.revoked_by else ""
-        return unauthorized(f"this token was revoked at {moment(kept.one.revoked)}{by}", 401, CHALLENGE)
+        return unauthorized(f"this token was revoked{_when(kept)}", 401, CHALLENGE)
     if kept.ended:
         return unauthorized(
             "this token was to end, and has lost its end in a copy of etcd: get another", 401, CHALLENGE
         )
     return None
+
+
+def _when(kept: Kept) -> str:
+    """Say when a credential was revoked, and by whom, as far as that is known."""
+    one = kept.one
+    by = f" by {one.revoked_by}" if one and one.revoked_by else ""
+    return f" at {moment(one.revoked)}{by}" if one and one.revoked else by
 
 
 def _identity(kept: Kept) -> Identity:
@@ -254,21 +277,6 @@ def _store_answer(error: LocksmithError) -> Answer:
 
 def _origin(request: Request) -> str:
     return str(request.state.guest.client)
-
-
-def _is_tls(request: Request) -> bool:
-    return request.url.scheme == "https"
-
-
-def _session_of(request: Request) -> Token | None:
-    """Read the session of the cookie. With TLS, its name is one that this host alone can set, and over TLS alone."""
-    token = tokens.parse(request.cookies.get(_HOST_COOKIE if _is_tls(request) else _COOKIE, ""))
-    return token if token is not None and token.kind is Kind.SESSION else None
-
-
-def _cookie(request: Request, text: str, seconds: int) -> str:
-    name, secure = (_HOST_COOKIE, "; Secure") if _is_tls(request) else (_COOKIE, "")
-    return f"{name}={text}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{secure}"
 
 
 def _csrf_of(session: Token) -> str:

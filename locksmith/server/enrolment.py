@@ -34,7 +34,7 @@ from locksmith.server.refusal import RefusalKind
 from locksmith.server.reply import Reply, read_body
 from locksmith.server.requests import LARGEST_BODY, TOO_SLOW
 from locksmith.store.meter import Meter
-from locksmith.store.protocol import ABSENT, Check, Put, Store
+from locksmith.store.protocol import ABSENT, Check, Put, Store, remove
 from locksmith.util import tokens
 from locksmith.util.jsonread import BadJsonError, convert, load_record, read
 from locksmith.util.ratelimit import RateLimit
@@ -157,12 +157,21 @@ class Enrolment:
         )
         written.append(_event(new, asked))
         try:
-            await self._store.swap(key, credential.encode(new), ABSENT, also)
+            made = await self._store.swap(key, credential.encode(new), ABSENT, also)
         except ConflictError:
             self._known.drop(secret.entry.key)  # it may have ended
             raise
+        if not self._store.transactional and (revocation := await self._revoked(asked.machine)):
+            await remove(self._store, made)  # no server believes it meanwhile, nor if this is not reached
+            return _barred(None, revocation, asked.machine)
         log.info("%s (%s) is enrolled in the group %s", asked.machine, asked.hostname, asked.group or "default")
         return SUCCESS
+
+    async def _revoked(self, machine: str) -> Kept | None:
+        """Read whether a machine was revoked meanwhile: on v2 its credential is made all the same."""
+        entry = (await self._store.get(keys.certificates_key(machine))).entry
+        revocation = read_kept(entry) if entry else None
+        return revocation if revocation and revocation.bars else None
 
 
 def _event(new: Credential, asked: Asked) -> Event:

@@ -19,6 +19,7 @@ from typing import Final
 
 from locksmith.errors import PastGoneError, StoreError, StoreRefusedError, StoreUnavailableError
 from locksmith.lock.records import keys
+from locksmith.server.joint_reads import JointReads
 from locksmith.store.feed import Batch, Feeds, Opened
 from locksmith.store.protocol import Change, Entry, Fingerprint, Listing, Reading, Store, Until, any_change
 from locksmith.store.replica import Replica
@@ -53,13 +54,23 @@ class Freshness:
 class Mirror:
     """The keys below a prefix. `run` keeps it current; all else answers at once, from memory.
 
-    `drops` tells keys below the prefix that are not to be kept. `name` is for messages.
+    `drops` tells keys below the prefix that are not to be kept. `name` is for messages. `joint` reads one key for
+    several mirrors.
     """
 
-    def __init__(self, store: Store, prefix: str, name: str, drops: Callable[[str], bool] = lambda _key: False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        prefix: str,
+        name: str,
+        drops: Callable[[str], bool] = lambda _key: False,
+        *,
+        joint: JointReads | None = None,
+    ) -> None:
         self.prefix = prefix
         self.replica = Replica()
         self._store = store
+        self._joint = joint or JointReads(store)
         self._name = name
         self._drops = drops
         self._listed = False
@@ -70,6 +81,7 @@ class Mirror:
         self._news = asyncio.Event()
         self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
         self._listeners: list[Callable[[Collection[str]], None]] = []
+        self._hear_proofs: list[Callable[[], None]] = []
 
     # What readers ask
 
@@ -100,6 +112,18 @@ class Mirror:
     def proven_revision(self) -> int:
         """The highest revision of the whole store for which this is known to hold: any key may have made it."""
         return max(self.replica.revision, self._proven_revision)
+
+    def keeps(self, key: str) -> bool:
+        """Tell whether a key is one of those that are kept here."""
+        return key.startswith(self.prefix) and not self._drops(key)
+
+    def proven_since(self, asked: float) -> bool:
+        """Tell whether what is known now holds at, or after, a moment of the loop's time: it is linearizable then."""
+        return self._proven is not None and self._proven >= asked and self.freshness.current
+
+    def on_proof(self, listener: Callable[[], None]) -> None:
+        """Have it told when the store has said how it stands. It must neither wait nor fail."""
+        self._hear_proofs.append(listener)
 
     def on_change(self, listener: Callable[[Collection[str]], None]) -> None:
         """Have the keys of each change told, right after it; none: it became current. It must neither wait nor fail."""
@@ -211,7 +235,7 @@ class Mirror:
                 self._prove(asked, latest)
 
         try:
-            await store.feed(self.prefix, self.replica.revision, hear, limit=ROUND)
+            await store.feed(self.prefix, self.replica.revision, hear, limit=_until_next_round())
         finally:
             if settled is not None:
                 settled.cancel()
@@ -219,7 +243,7 @@ class Mirror:
     async def _goes_on(self) -> bool:
         """Tell whether the store's history is still that of this mirror; `_latest` says how far the store has come."""
         newest = self.replica.newest()
-        reading = await self._store.get(newest.key if newest else self.prefix + "semaphore")
+        reading = await self._joint.get(newest.key if newest else self.prefix + "semaphore")
         if reading.revision < self.replica.revision:
             return False
         self._latest = reading.revision
@@ -252,6 +276,8 @@ class Mirror:
         if not was:
             log.info("follows %s: what is in memory is as in etcd", self._name)
             self._tell(())
+        for listener in self._hear_proofs:
+            listener()
 
     def _note_error(self, error: str) -> None:
         if not self._error:
@@ -272,11 +298,12 @@ class Mirror:
 class GroupMirror(Mirror):
     """The keys of one group."""
 
-    def __init__(self, store: Store, group: str) -> None:
+    def __init__(self, store: Store, group: str, *, joint: JointReads | None = None) -> None:
         self.group = group
         # The folder of the default group has those of the others in it.
         of_others = () if group else (keys.groups_prefix(), keys.windows_prefix())
-        super().__init__(store, keys.group_prefix(group), f"the group {group!r}", lambda key: key.startswith(of_others))
+        drops: Callable[[str], bool] = lambda key: key.startswith(of_others)  # noqa: E731 - what a mirror takes
+        super().__init__(store, keys.group_prefix(group), f"the group {group!r}", drops, joint=joint)
 
 
 class Unfollowed(GroupMirror):
@@ -292,6 +319,11 @@ class Unfollowed(GroupMirror):
         del after_revision
         await asyncio.sleep(min(limit, POLL))
         return limit >= POLL
+
+
+def _until_next_round() -> float:
+    """Say how long a watch lasts: all mirrors of a server end theirs at one time, and share the read that follows."""
+    return ROUND - _now() % ROUND or ROUND
 
 
 def _now() -> float:

@@ -5,20 +5,21 @@ front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from locksmith.server.group_mirror import GroupMirror
+from locksmith.server.group_mirror import ROUND, GroupMirror
 from locksmith.server.mirror_store import GroupMirrors
+from locksmith.server.proven_reads import FarBack, Proofs
 from locksmith.server.shared_places import SharedPlaces
-from locksmith.server.shared_reads import TOGETHER, SharedReads, Unhurried
+from locksmith.server.shared_reads import SharedReads
 from locksmith.server.waiting_room import WaitingRoom
 from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
-from locksmith.store.protocol import Change, Store, Until, any_change
+from locksmith.store.protocol import Change, Reading, Store, Until, any_change
 
-LONGEST_READ: Final = 2 * TOGETHER
+LONGEST_READ: Final = 2 * ROUND
 """Seconds for a read that machines share, at most: then each reads by itself."""
 READY_LIMIT: Final = 3.0
 """Seconds for which a reader waits for a mirror that is read for the first time."""
@@ -35,7 +36,7 @@ class WatchingStore(ObservedStore):
         self, key: str, after: int, *, prefix: bool = False, limit: float = 60.0, until: Until = any_change
     ) -> Change | None:
         """Wait for a change: from memory, as long as that is kept current."""
-        if key.startswith(self._mirror.prefix) and self._mirror.freshness.current:
+        if self._mirror.keeps(key) and self._mirror.freshness.current:
             return await self._mirror.wait(key, after, prefix=prefix, limit=limit, until=until)
         return await super().wait(key, after, prefix=prefix, limit=limit, until=until)
 
@@ -50,6 +51,7 @@ class Hub:
         self._rooms: dict[str, WaitingRoom] = {}
         self._stores: dict[str, Store] = {}
         self._shared = SharedReads(store)
+        self._proofs: dict[str, Proofs] = {}
         self._kept: list[SharedPlaces] = []
         self._running: list[asyncio.Task[None]] = []
         for group in groups if self.mirrors.follows else ():
@@ -58,6 +60,7 @@ class Hub:
             self._rooms[group] = room = WaitingRoom(mirror, group, kept.called)
             kept.spare(room.is_near)
             self._stores[group] = WatchingStore(store, mirror)
+            self._proofs[group] = Proofs(mirror)
 
     def room(self, group: str) -> WaitingRoom | None:
         """Give where the machines of a group wait; None: they wait at the store."""
@@ -73,13 +76,29 @@ class Hub:
         place = room.place_of(machine) if room is not None else None
         if room is None or place is None:
             return self.store_of(group)
-        return Unhurried(self._store, self._shared, partial(room.wait, place, LONGEST_READ))
+        near, mirror = partial(room.wait, place, LONGEST_READ), self.mirrors.of(group)
+        return FarBack(self._store, self._shared, near, mirror, self._proofs[group])
+
+    async def read_soon(self, key: str) -> Reading:
+        """Read a key of any part of the store, with the mirrors if they read at this moment."""
+        return await self.mirrors.joint.get_now(key)
 
     def recent(self, group: str) -> Store:
         """Give where a group may be read that is a moment old: in memory if that is current, else the store itself."""
         if group in self._rooms and self.mirrors.of(group).freshness.current:
             return self.mirrors.store(group)
         return self._store
+
+    def tell(self, changed: Callable[[str, Collection[str]], None]) -> None:
+        """Have each change of a group told, with the keys that have changed. It must neither wait nor fail."""
+        for group in self._rooms:
+            self.mirrors.of(group).on_change(partial(changed, group))
+
+    def size_of(self, group: str, asked: Sequence[object]) -> int:
+        """Say how many bytes keys of a group will have in an answer, by what was last known of them."""
+        mirror = self.mirrors.of(group)
+        found = (mirror.replica.get(key).entry for key in asked if isinstance(key, str))
+        return sum(len(entry.value) * 4 // 3 for entry in found if entry is not None)
 
     async def ready(self, group: str) -> None:
         """Wait a moment for the mirror of a group, after a start: else the store would be read twice."""

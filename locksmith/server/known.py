@@ -13,7 +13,7 @@ The machines whose client certificates were revoked are few. They are read as on
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from locksmith.errors import StoreUnavailableError
 from locksmith.lock.credentials import Kept, read_kept
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import keys
-from locksmith.store.protocol import Entry, Store
+from locksmith.store.protocol import Entry, Reading, Store
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.tokens import same
 
@@ -38,6 +38,9 @@ READS_AT_ONCE, READS_PER_SECOND = 200, 20
 MOST_ORIGINS: Final = 10_000
 TRIES: Final = 3
 """Times at which a list is read that others change meanwhile."""
+
+Get = Callable[[str], Awaitable[Reading]]
+"""Reads a key."""
 
 _FOLDERS = (keys.machines_prefix, keys.people_prefix, keys.sessions_prefix, keys.enrolments_prefix)
 
@@ -58,8 +61,9 @@ class _Read:
 class KnownCredentials:
     """Credentials by the keys of their records. Errors are those of the store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, get: Get | None = None) -> None:
         self._store = store
+        self._get = get or store.get
         self._read: OrderedDict[str, _Read] = OrderedDict()
         self._changes: tuple[int, bytes] = (0, b"")
         self._epoch = self._list_epoch = 0
@@ -151,7 +155,7 @@ class KnownCredentials:
 
     async def _read_changes(self) -> None:
         began = now()
-        reading = await self._store.get(keys.credential_changes_key())
+        reading = await self._get(keys.credential_changes_key())
         changes = (reading.version, reading.entry.value if reading.entry else b"")
         if changes != self._changes:
             self._read.clear()

@@ -23,7 +23,7 @@ from locksmith.server.api_http import Large
 from locksmith.server.app import Endpoint, Shortcut
 from locksmith.server.connection import Guest
 from locksmith.server.identity import Identity
-from locksmith.server.machine_limits import MachineLimits
+from locksmith.server.machine_limits import PIECE, Held, MachineLimits
 from locksmith.server.permissions import Action, forbidden
 from locksmith.server.ports import Identifies, MachineDesk
 from locksmith.server.reply import Reply, date, read_body
@@ -40,8 +40,6 @@ LONGEST: Final = 2000
 PATH: Final = "/machines/v1/{group}/{call}"
 SHARED: Final = frozenset({wire.READ, wire.KNOWS})
 """Calls that wait for seconds for those of other machines: they take the place of no other caller."""
-PIECE: Final = 64 * 1024
-"""Bytes of an answer that may lie here after its call has ended."""
 
 
 def make_routes(desk: MachineDesk, identifies: Identifies, groups: Collection[str]) -> list[Route]:
@@ -96,21 +94,27 @@ class _Calls:
             self._tell(who, answer.refusal.sentence if answer.refusal else "")
             return Reply(request, replace(answer, closes=True))
 
+        held = Held(self._limits, (group, who.name))
+
         def ended() -> None:
             # Its next call comes within a minute. Of thousands, many have just been answered, and would end each other.
             request.state.guest.park(parked=True)
+            held.free()
             self._limits.end((group, who.name))
 
         try:
-            return _Sent(await self._do(request, who, group, call), ended)
+            return _Sent(await self._do(request, who, group, call, held), ended)
         except BaseException:
             ended()
             raise
 
-    async def _do(self, request: Request, who: Identity, group: str, call: str) -> Response:
+    async def _do(self, request: Request, who: Identity, group: str, call: str, held: Held) -> Response:
         fields = await _read_call(request)
         if isinstance(fields, Response):
             return fields
+        if (refused := held.grow(self._desk.size_of(group, call, fields))) is not None:
+            self._tell(who, refused.refusal.sentence if refused.refusal else "")
+            return Reply(request, refused)
         try:
             if call == wire.WAIT:
                 waiting = await self._desk.wait(group, who, fields)
@@ -124,7 +128,10 @@ class _Calls:
             if isinstance(error, ForbiddenError):
                 self._tell(who, str(error))
         log.debug("%s of %s in %s: %d %s", call, who.name, group, status, said.get("answer") or said.get("value", ""))
-        return _json(status, said)
+        response = _json(status, said)
+        # It may have more than was foreseen. What was written is answered in any case.
+        refused = held.grow(len(response.body))
+        return Reply(request, refused) if refused is not None and call == wire.READ else response
 
     async def _done(
         self, guest: Guest, group: str, who: Identity, call: str, fields: dict[str, Any]

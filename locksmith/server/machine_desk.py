@@ -36,6 +36,7 @@ from locksmith.lock.records.claim import COMMITTED, HELD, WENT_WRONG, Claim
 from locksmith.lock.records.event import REBOOTED
 from locksmith.lock.unchanged import Unchanged
 from locksmith.server import permissions
+from locksmith.server.cluster import following
 from locksmith.server.hub import Hub
 from locksmith.server.identity import Identity
 from locksmith.server.machine_records import MachineRecords
@@ -95,7 +96,7 @@ class MachineDesk:
         self._groups = config.server.groups
         self._clock = clock
         self._rng = rng or Random()  # noqa: S311 - when a wait ends, no secret
-        self._observer = observer or Expecting(str)
+        self._observer = observer or following(config.store, self._groups)
         self._guarded_by = None if store else config.store
         own = store or open_store(config.store, observer=self._observer)
         self._store = own
@@ -127,6 +128,12 @@ class MachineDesk:
             if call == wire.REQUEST and (told := self._from_room(group, claim, asked.known)) is not None:
                 return told
             return await self._of_claim(group, claim, call, asked)
+
+    def size_of(self, group: str, call: str, fields: Mapping[str, Any]) -> int:
+        """Say how many bytes the answer to a call will have, as far as that is known without the store."""
+        if call == wire.READ and self._hub is not None and isinstance(asked := fields.get("keys"), list):
+            return min(wire.LARGEST_ANSWER, self._hub.size_of(group, asked[: wire.MOST_KEYS]))
+        return len(str(fields.get("value", ""))) if call == wire.PRESENCE else 0
 
     def _decode(self, group: str, call: str, fields: dict[str, Any]) -> wire.Call:
         if group not in self._groups:

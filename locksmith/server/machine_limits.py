@@ -1,4 +1,7 @@
-"""How many calls one machine may make: so many at once, and so many a second. One machine slows no other."""
+"""What machines may ask at once: calls of one, at a time and in a second, and bytes of the answers of all.
+
+One machine slows no other. All together do not fill the server's memory with answers that they do not take.
+"""
 
 import asyncio
 from collections import Counter, OrderedDict
@@ -12,6 +15,12 @@ MOST_OF_ONE: Final = 16
 """Calls of a machine that are under way at once, from its head until its answer has been taken. A daemon has a few."""
 CALLS_AT_ONCE, CALLS_PER_SECOND = 200, 20
 """Calls of one machine at one server. A daemon makes a few in a minute."""
+PIECE: Final = 4 * 1024
+"""Bytes of an answer that may lie here after its call has ended. What is smaller is not counted."""
+MOST_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of all larger answers that are made, or wait to be taken. While one is made it needs several times as much."""
+MOST_BYTES_OF_ONE: Final = 8 * 1024 * 1024
+"""Of one machine: as many as its largest answer has."""
 MOST_MACHINES: Final = 20_000
 """Machines whose calls are counted: those that called last."""
 # Nothing was begun. The kind is that of a call which could not be let in, so a daemon tries again.
@@ -26,6 +35,20 @@ TOO_MANY: Final = Answer(
     {"Retry-After": "1"},
     closes=True,
 )
+TOO_MUCH: Final = Answer(
+    503,
+    Refusal(
+        RefusalKind.STORE, f"more than {MOST_BYTES >> 20} MiB of answers wait here for machines to take them: ask again"
+    ),
+    closes=True,
+)
+TOO_MUCH_OF_ONE: Final = Answer(
+    503,
+    Refusal(
+        RefusalKind.STORE, f"more than {MOST_BYTES_OF_ONE >> 20} MiB of answers wait here for this machine: take them"
+    ),
+    closes=True,
+)
 
 
 Machine = tuple[str, str]
@@ -38,6 +61,8 @@ class MachineLimits:
     def __init__(self) -> None:
         self._under_way = Counter[Machine]()
         self._counts: OrderedDict[Machine, RateLimit] = OrderedDict()
+        self._bytes = Counter[Machine]()
+        self._all_bytes = 0
 
     def begin(self, machine: Machine) -> Answer | None:
         """Count a call that begins, until `end`; an answer refuses it, and then nothing is to end."""
@@ -54,9 +79,49 @@ class MachineLimits:
         if not self._under_way[machine]:
             del self._under_way[machine]
 
+    def hold(self, machine: Machine, size: int) -> Answer | None:
+        """Count the bytes of an answer until `release`; an answer refuses them, and then none are counted."""
+        if size <= 0:
+            return None
+        if self._bytes[machine] + size > MOST_BYTES_OF_ONE + PIECE:  # an answer has a few more than were foreseen
+            return TOO_MUCH_OF_ONE
+        if self._all_bytes + size > MOST_BYTES:
+            return TOO_MUCH
+        self._bytes[machine] += size
+        self._all_bytes += size
+        return None
+
+    def release(self, machine: Machine, size: int) -> None:
+        """Count bytes no more."""
+        self._all_bytes -= size
+        self._bytes[machine] -= size
+        if not self._bytes[machine]:
+            del self._bytes[machine]
+
     def _count_of(self, machine: Machine) -> RateLimit:
         count = self._counts.setdefault(machine, RateLimit(CALLS_AT_ONCE, CALLS_PER_SECOND))
         self._counts.move_to_end(machine)
         if len(self._counts) > MOST_MACHINES:
             self._counts.popitem(last=False)
         return count
+
+
+class Held:
+    """The bytes of one call's answer, while it is made and until it has been taken."""
+
+    def __init__(self, limits: MachineLimits, machine: Machine) -> None:
+        self._limits, self._machine = limits, machine
+        self._size = 0
+
+    def grow(self, size: int) -> Answer | None:
+        """Count so many bytes in all, if the answer is no small one; an answer refuses it."""
+        more = size - self._size if size > PIECE else 0
+        refused = self._limits.hold(self._machine, more)
+        if refused is None:
+            self._size += max(0, more)
+        return refused
+
+    def free(self) -> None:
+        """Count them no more."""
+        self._limits.release(self._machine, self._size)
+        self._size = 0

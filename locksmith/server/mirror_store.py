@@ -12,6 +12,7 @@ from typing import NoReturn
 from locksmith.errors import PastGoneError, StoreRefusedError
 from locksmith.lock.records import keys
 from locksmith.server.group_mirror import GroupMirror, Mirror, Unfollowed
+from locksmith.server.joint_reads import JointReads
 from locksmith.store.feed import Feeds
 from locksmith.store.protocol import (
     Also,
@@ -84,53 +85,57 @@ class MirrorStore:
     async def create(self, key: str, value: bytes, *, ttl: float | None = None) -> Entry:
         """Refuse."""
         del value, ttl
-        _refuse(key)
+        self.refuse(key)
 
     async def lend(self, ttl: float) -> int:
         """Refuse."""
         del ttl
-        _refuse("a lease")
+        self.refuse("a lease")
 
     async def enter(self, make: Callable[[int], Entering], *, ttl: float) -> tuple[Entry, Entry, int]:
         """Refuse."""
         del ttl
-        _refuse(make(0).place.key)
+        self.refuse(make(0).place.key)
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
         """Refuse."""
         del value, other, ttl
-        _refuse(entry.key)
+        self.refuse(entry.key)
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None
     ) -> Entry:
         """Refuse."""
         del value, version, also, ttl
-        _refuse(key)
+        self.refuse(key)
 
     async def delete(self, key: str, version: int) -> None:
         """Refuse."""
         del version
-        _refuse(key)
+        self.refuse(key)
 
     async def update(self, entry: Entry, value: bytes, ttl: float) -> Entry:
         """Refuse."""
         del value, ttl
-        _refuse(entry.key)
+        self.refuse(entry.key)
 
     async def replace(self, entry: Entry, value: bytes, ttl: float) -> Entry:
         """Refuse."""
         del value, ttl
-        _refuse(entry.key)
+        self.refuse(entry.key)
 
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Refuse."""
         del ttl
-        _refuse(entry.key)
+        self.refuse(entry.key)
 
     async def revoke(self, entry: Entry) -> None:
         """Refuse."""
-        _refuse(entry.key)
+        self.refuse(entry.key)
+
+    def refuse(self, what: str) -> NoReturn:
+        """Write nothing."""
+        raise StoreRefusedError(f"{what} cannot be written through what locksmith-server keeps in memory: a defect")
 
     def _mirror(self, key: str) -> Mirror:
         for mirror in self._mirrors:
@@ -140,10 +145,6 @@ class MirrorStore:
 
     def _of(self, key: str) -> Replica:
         return self._mirror(key).require(current=self._current)
-
-
-def _refuse(key: str) -> NoReturn:
-    raise StoreRefusedError(f"{key} cannot be written through what locksmith-server keeps in memory: this is a defect")
 
 
 class GroupMirrors:
@@ -157,8 +158,10 @@ class GroupMirrors:
         self.follows = isinstance(store, Feeds)
         """Whether the store tells its changes."""
         make = GroupMirror if self.follows else Unfollowed
-        self._groups = {group: make(store, group) for group in groups}
-        self._windows = Mirror(store, keys.windows_prefix(), "the sets of windows")
+        self.joint = JointReads(store)
+        """What reads a key at the time of a round, with those that the mirrors read."""
+        self._groups = {group: make(store, group, joint=self.joint) for group in groups}
+        self._windows = Mirror(store, keys.windows_prefix(), "the sets of windows", joint=self.joint)
         self._running: list[asyncio.Task[None]] = []
 
     def of(self, group: str) -> GroupMirror:
@@ -169,8 +172,12 @@ class GroupMirrors:
         """Give what reads a group, and the sets of windows. It is not to be closed."""
         if not self.follows:
             return self._store
+        return MirrorStore(self.views(group), last_known=last_known)
+
+    def views(self, group: str) -> tuple[Mirror, ...]:
+        """Give the mirrors that have the keys of a group, and the sets of windows."""
         # The keys of the default group begin as those of the sets of windows.
-        return MirrorStore((self._windows, self.of(group)), last_known=last_known)
+        return self._windows, self.of(group)
 
     def start(self) -> None:
         """Begin to follow the store."""

@@ -1,40 +1,38 @@
 """The loop of notifications: it compares each group with what was told of it, and sends what is new to each target.
 
-Each target has a task of its own, so one that hangs or fails holds up no other, and nothing else of the server.
+Each group is read every `PERIOD` seconds. Where a mirror follows the group, it is also read when something changes
+there, so that an event is told within about a second.
 """
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from itertools import product
 from typing import Final
-
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
 from locksmith.config.model import Config
 from locksmith.errors import ConflictError, CorruptValueError, LocksmithError, StoreError
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.notices import NoticeRules, asks_past, compare
 from locksmith.fleet.phrases import group_name
-from locksmith.fleet.reader import list_groups, read_group
+from locksmith.fleet.reader import Memo, list_groups, read_group
 from locksmith.host.clock import local_clock
 from locksmith.host.hostname import read_hostname
 from locksmith.host.paths import Paths
 from locksmith.lock.history import MOST, History
-from locksmith.lock.records.notice import Notice
-from locksmith.server.delivery import Delivery, DeliveryError, refuse_missing_library, service_of
-from locksmith.server.outbox import CLAIM_TTL, FAILED, GIVEN_UP, KEPT_SENT, SENT, Outbox
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting, Store
+from locksmith.lock.records.notice import Ledger, Notice
+from locksmith.server.cluster import following, open_observed
+from locksmith.server.delivery import Delivery, refuse_missing_library, service_of
+from locksmith.server.notice_news import Changed, News
+from locksmith.server.notice_post import NoticeCounts, Post
+from locksmith.server.outbox import Outbox
+from locksmith.store.protocol import Store
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.threads import in_thread
-from locksmith.util.words import span
 
 log = logging.getLogger(__name__)
 
@@ -44,37 +42,10 @@ GROUPS_PERIOD: Final = 60.0
 """Seconds for which the list of all groups counts."""
 READ_LIMIT: Final = 60.0
 """Seconds for one group."""
-BACKOFF: Final = (30.0, 60.0, 120.0, 240.0, 480.0, 960.0, 1800.0, 1800.0, 1800.0)
-"""Seconds until a notice that a target did not take is tried again. After as many tries and one more, no further."""
-SPARE: Final = 25.0
-"""Seconds that a claim must still last when its send begins: for the send, and for a slow loop."""
-OUTCOMES: Final = ("sent", "failed", "given_up")
 STOP_LIMIT: Final = 6.0
 """Seconds for the sends that are under way at a stop."""
 
 View = Callable[[str], Awaitable[GroupView]]
-
-
-class NoticeCounts(Collector):
-    """Counts what became of the notices, for each target: `sent`, `failed` (a try), `given_up`. It is a metric."""
-
-    def __init__(self, targets: Iterable[str]) -> None:
-        self._counts = dict.fromkeys(product(targets, OUTCOMES), 0)
-
-    def count(self, target: str, outcome: str) -> None:
-        """Count a try."""
-        self._counts[target, outcome] += 1
-
-    def collect(self) -> Iterator[Metric]:
-        """Give the metric."""
-        family = CounterMetricFamily(
-            "locksmith_server_notices",
-            "Notices that this server has sent or failed to send, or will not try again, by their target.",
-            labels=["target", "outcome"],
-        )
-        for labels, number in self._counts.items():
-            family.add_metric(labels, number)
-        yield family
 
 
 class Notifications:
@@ -95,8 +66,11 @@ class Notifications:
         notify = config.notify
         self._rules = NoticeRules(config.halt.after, notify.repeat_after, notify.no_reboot_after)
         self._posts = [
-            _Post(Delivery(target, notify.templates), self._outbox, clock, counts) for target in notify.targets.values()
+            Post(Delivery(target, notify.templates), self._outbox, clock, counts) for target in notify.targets.values()
         ]
+        self._news = News(self._glance)
+        self._ledgers: dict[str, Ledger] = {}
+        self._pending: dict[str, tuple[Notice, ...]] = {}
         self._all_groups: tuple[str, ...] = ()
         self._listed_at: float | None = None
         self._told = RateLimit(3, 1 / 300)
@@ -108,7 +82,7 @@ class Notifications:
         try:
             while not self._stopping.is_set():
                 await self.cycle()
-                await _until(self._stopping, PERIOD)
+                await self._news.run(PERIOD)
         finally:
             _, late = await asyncio.wait(posts, timeout=STOP_LIMIT)
             for post in late:
@@ -118,8 +92,16 @@ class Notifications:
     def stop(self) -> None:
         """Have `run` end."""
         self._stopping.set()
+        self._news.stop()
         for post in self._posts:
             post.woken.set()
+
+    def changed(self, group: str, keys_changed: Collection[str]) -> None:
+        """Take note of a change of a group, for which a mirror stands: it is read soon."""
+        if group in self._pending:  # one that a target wants
+            self._news.add(group, keys_changed)
+        else:
+            self._listed_at = None  # it may be in use since the groups were listed
 
     async def cycle(self) -> None:
         """Observe each group once, and give each target what there is to send."""
@@ -129,20 +111,45 @@ class Notifications:
         except Exception as error:  # noqa: BLE001 - the loop goes on after any error
             self._log("the groups", error)
             return
-        pending: dict[str, tuple[Notice, ...]] = {}
+        self._pending = dict.fromkeys(groups, ())
         for group in groups:
-            try:
-                async with asyncio.timeout(READ_LIMIT):
-                    pending[group] = await self._observe(group)
-            except Exception as error:  # noqa: BLE001 - as above, and one group holds up no other
-                self._log(group_name(group), error)
+            await self._try(group, self._observe)
+        self._offer()
+
+    def _offer(self) -> None:
         for post in self._posts:
-            post.offer(pending)
+            post.offer(dict(self._pending))
+
+    async def _try(self, group: str, observe: Callable[[str], Awaitable[tuple[Notice, ...]]]) -> None:
+        """Take the notices of a group as they are now. No error: one group holds up no other."""
+        try:
+            async with asyncio.timeout(READ_LIMIT):
+                self._pending[group] = await observe(group)
+        except Exception as error:  # noqa: BLE001 - the loop goes on after any error
+            self._log(group_name(group), error)
+
+    async def _glance(self, group: str) -> None:
+        """Read a group that has changed, and give each target at once what there is to send."""
+        before = self._pending.get(group)
+        await self._try(group, self._observe_news)
+        if self._pending.get(group) is not before:
+            self._offer()
+
+    async def _observe_news(self, group: str) -> tuple[Notice, ...]:
+        """Do as `_observe`, if there is something to tell. If not, that costs the store nothing.
+
+        What was told is in memory, and may be old: another server tells too. The next cycle reads it.
+        """
+        known = self._ledgers.get(group)
+        if known is not None and not compare(known, await self._view(group), self._clock(), self._rules)[1]:
+            return self._pending.get(group, ())
+        return await self._observe(group)
 
     async def _observe(self, group: str) -> tuple[Notice, ...]:
         """Note what is new of a group; give its notices, of which targets may have some already."""
         outbox, now = self._outbox(group), self._clock()
         # The ledger comes first: the view must not be older, or what was told would seem to have ended.
+        self._ledgers.pop(group, None)
         before, version = await outbox.ledger()
         view = await self._view(group)
         if view.revision >= version:
@@ -151,6 +158,9 @@ class Notifications:
             if notices or ledger != before:
                 with suppress(ConflictError):  # another server was faster: the next cycle reads what it wrote
                     await outbox.write(ledger, version, notices)
+                    self._ledgers[group] = ledger
+            else:
+                self._ledgers[group] = ledger
         return await outbox.pending()
 
     async def _groups(self) -> tuple[str, ...]:
@@ -177,129 +187,35 @@ class Notifications:
             log.error("a defect of the notifications of %s: %s: %s", what, type(error).__name__, error)
 
 
-class _Post:
-    """Sends to one target what it wants, one notice after another."""
-
-    def __init__(
-        self,
-        delivery: Delivery,
-        outbox: Callable[[str], Outbox],
-        clock: Callable[[], datetime],
-        counts: NoticeCounts,
-    ) -> None:
-        self._delivery, self._target = delivery, delivery.target
-        self._outbox, self._clock, self._counts = outbox, clock, counts
-        self._pending: Mapping[str, tuple[Notice, ...]] = {}
-        self._done: set[str] = set()
-        self._tries: dict[str, int] = {}
-        self._failing = False
-        self.woken = asyncio.Event()
-
-    def offer(self, pending: Mapping[str, tuple[Notice, ...]]) -> None:
-        """Take the notices that there are, by their groups."""
-        self._pending = pending
-        ids = {told.id for found in pending.values() for told in found}
-        self._done &= ids
-        self._tries = {one: tries for one, tries in self._tries.items() if one in ids}
-        self.woken.set()
-
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Send until `stopping` is set. A send that has begun is waited for."""
-        while not stopping.is_set():
-            await self.woken.wait()
-            self.woken.clear()
-            for group, found in self._pending.items():
-                wanted = [one for one in found if self._target.wants(one.event, group) and one.id not in self._done]
-                if wanted:
-                    await self._send_all(group, wanted, stopping)
-
-    async def _send_all(self, group: str, wanted: list[Notice], stopping: asyncio.Event) -> None:
-        try:
-            known = await self._outbox(group).progress(self._target.name)
-            for told in wanted:
-                if stopping.is_set():
-                    return
-                if (found := known.get(told.id)) is None:
-                    await self._send(group, told)
-                    continue
-                self._tries[told.id] = max(found.tries, self._tries.get(told.id, 0))
-                if found.state in {SENT, GIVEN_UP}:
-                    self._done.add(told.id)
-        except LocksmithError as error:
-            log.debug("%s gets its notices later: %s", self._target.name, error)
-        except Exception as error:  # noqa: BLE001 - the task must not end; the next cycle tries again
-            log.error("a defect of the notifications to %s: %s: %s", self._target.name, type(error).__name__, error)  # noqa: TRY400 - one line, no traceback
-
-    async def _send(self, group: str, told: Notice) -> None:
-        """Claim a notice, send it, and note how that ended."""
-        outbox, loop, tries = self._outbox(group), asyncio.get_running_loop(), self._tries.get(told.id, 0) + 1
-        asked = loop.time()
-        claim = await outbox.claim(self._target.name, told, tries, self._clock())
-        if claim is None:
-            return
-        self._tries[told.id] = tries
-        if loop.time() - asked > CLAIM_TTL - SPARE:
-            log.debug("the claim of %s for %s came too late: it ends by itself", told.id, self._target.name)
-            return
-        try:
-            await self._delivery.send(told)
-        except DeliveryError as error:
-            state, ttl = self._failed(told, tries, str(error))
-        else:
-            state, ttl = SENT, KEPT_SENT
-            self._failing = False
-            self._counts.count(self._target.name, "sent")
-        if state != FAILED:
-            self._done.add(told.id)
-        if not await outbox.note(claim, state, tries, self._clock(), ttl):
-            log.warning("%s may have got %s twice: the claim had ended before it was sent", self._target.name, told.id)
-        elif state == SENT:
-            log.info("sent to %s: %s (%s)", self._target.name, told.headline, told.id)
-
-    def _failed(self, told: Notice, tries: int, why: str) -> tuple[str, float]:
-        """Count a failure; give what to note, and for how many seconds."""
-        self._counts.count(self._target.name, "failed")
-        name = self._target.name
-        if tries > len(BACKOFF):
-            self._counts.count(name, "given_up")
-            log.error("%s did not get %s (%s), after %d tries: %s", name, told.headline, told.id, tries, why)
-            return GIVEN_UP, KEPT_SENT
-        pause = BACKOFF[tries - 1]
-        if not self._failing:
-            again = span(timedelta(seconds=pause))
-            log.warning("%s did not get %s (%s): %s; tried again in %s", name, told.headline, told.id, why, again)
-        self._failing = True
-        return FAILED, pause
-
-
-async def _until(stopping: asyncio.Event, limit: float) -> None:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(limit):
-            await stopping.wait()
-
-
 @asynccontextmanager
 async def notifying(
-    config: Config, paths: Paths, counts: NoticeCounts, reads: Callable[[str], Store] | None = None
+    config: Config,
+    paths: Paths,
+    counts: NoticeCounts,
+    reads: Callable[[str], Store] | None = None,
+    tell: Callable[[Changed], None] | None = None,
 ) -> AsyncIterator[None]:
     """Run the notifications meanwhile, if there is a target. `MissingLibraryError`: they need apprise.
 
-    `reads` gives where a group is read: a mirror may lag (None: in the store itself).
+    `reads` gives where a group is read: a mirror may lag (None: in the store itself). `tell` has what changes told.
     """
     if not config.notify.targets:
         yield
         return
     refuse_missing_library()
+    memos: defaultdict[str, Memo] = defaultdict(Memo)
     # A store of its own: what hangs here must hold up no client.
-    store = open_store(config.store, observer=Expecting(str))
+    store = open_observed(config.store, following(config.store, config.server.groups))
     notifications = Notifications(
         config,
         store,
         server=f"{read_hostname(paths)} ({os.getpid()})",
         clock=local_clock(),
         counts=counts,
-        view=(lambda group: read_group(reads(group), group)) if reads else None,
+        view=(lambda group: read_group(reads(group), group, memos[group])) if reads else None,
     )
+    if tell is not None:
+        tell(notifications.changed)
     running = asyncio.ensure_future(notifications.run())
     checking = asyncio.ensure_future(_check(config))
     try:

@@ -21,8 +21,8 @@ _ERRORS: Final = {
 }
 
 
-def description() -> dict[str, Any]:
-    """Give the description, as an object of JSON."""
+def description(prefix: str = "") -> dict[str, Any]:
+    """Give the description, as an object of JSON, of the API below a path, as `/locksmith`."""
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://spec.openapis.org/oas/3.1/dialect/base",
@@ -33,7 +33,7 @@ def description() -> dict[str, Any]:
             "description": "Moments are RFC 3339, in UTC. Later versions may add properties.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": VERSION}],
+        "servers": [{"url": prefix + VERSION}],
         "security": [{"token": []}, {"certificate": []}],
         "paths": {one.path: {"get": _call(one)} for one in ENDPOINTS},
         "components": {

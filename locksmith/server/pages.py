@@ -51,8 +51,9 @@ class Web:
         self._fleet = Fleet(store, words, reads, ready)
         served = frozenset(config.server.groups)
         people = people or Credentials(store)
-        site = Site(self._fleet, people, clock, halt_after=halt_after, served=served)
-        api = Api(self._fleet, people, served, halt_after)
+        prefix = config.server.prefix
+        site = Site(self._fleet, people, clock, halt_after=halt_after, served=served, prefix=prefix)
+        api = Api(self._fleet, people, served, halt_after, prefix=prefix)
         metrics = MetricsPage(self._fleet, people, config.server.metrics_clients, served, halt_after, more=more)
         pages = page_routes(site, store, read_hostname(paths))
         self.routes: Sequence[BaseRoute] = FairTurns(people).routes((*pages, *api.routes(), *metrics.routes()))

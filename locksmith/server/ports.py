@@ -59,6 +59,10 @@ class MachineDesk(Protocol):
         """
         ...
 
+    def size_of(self, group: str, call: str, fields: Mapping[str, Any]) -> int:
+        """Say how many bytes the answer to a call will have, as far as that is known without the store."""
+        ...
+
     def drain(self) -> None:
         """Answer all who wait, at once: this server stops."""
         ...

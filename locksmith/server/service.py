@@ -19,7 +19,9 @@ from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError
 from locksmith.host.notify import Notifier
 from locksmith.host.paths import Paths
-from locksmith.server.app import Counted, Shortcut, make_app
+from locksmith.server import garbage
+from locksmith.server.app import Counted, Revoked, Shortcut, make_app
+from locksmith.server.cluster import following, open_observed
 from locksmith.server.connection import IDLE_LIMIT, Connection
 from locksmith.server.credentials import Credentials
 from locksmith.server.door import Door, size_of_lobby
@@ -29,9 +31,8 @@ from locksmith.server.hub import Hub
 from locksmith.server.machine_calls import make_routes, make_shortcut
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
+from locksmith.server.session_cookie import SessionCookie
 from locksmith.server.whoami import whoami_routes
-from locksmith.store.connect import open_store
-from locksmith.store.protocol import Expecting
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
 from locksmith.util.visits import listen
@@ -51,26 +52,31 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     """Serve until SIGTERM or SIGINT. `HostError`: the port cannot be had; `UsageError`: the certificate is unusable."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     from locksmith.server.desk import Desk  # noqa: PLC0415 - the rules, apart from their wire
-    from locksmith.server.notify import NoticeCounts, notifying  # noqa: PLC0415 - the same
+    from locksmith.server.notice_post import NoticeCounts  # noqa: PLC0415 - the same
+    from locksmith.server.notify import notifying  # noqa: PLC0415 - the same
     from locksmith.server.pages import Web  # noqa: PLC0415 - the same
+    from locksmith.server.store_marks import StoreMarks  # noqa: PLC0415 - the same
 
     context = tls_of(config.server)
     listener = open_port(config.server)
-    store = open_store(config.store, observer=Expecting(str))
-    people = Credentials(store)
+    store = open_observed(config.store, following(config.store, config.server.groups))
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
-    counts = NoticeCounts(config.notify.targets)
-    web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts,))
+    cookie = SessionCookie(config.server.prefix, config.server.is_reached_by_tls)
+    people = Credentials(store, cookie, hub.read_soon)
+    counts, marks = NoticeCounts(config.notify.targets), StoreMarks(config.store, config.server.groups)
+    web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts, marks))
     machines.wait_by(hub)
     # The path of an enrolment is like that of a machine's call, so it comes first.
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
     of_machines = web.counting(make_routes(machines, people, config.server.groups))
     others = [*first, *of_machines, *web.routes]
+    collecting = asyncio.ensure_future(garbage.collect_seldom())
     try:
-        desk = Desk(config, paths)
+        desk = Desk(config, paths, marks=marks)
+        desk.wait_by(hub)
         hub.start()
-        async with notifying(config, paths, counts, hub.recent):
+        async with notifying(config, paths, counts, hub.recent, hub.tell), marks.kept():
             await serve(
                 desk,
                 config.server,
@@ -82,8 +88,10 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
                 stop=web.stop,
                 counted=web.counted,
                 shortcut=make_shortcut(of_machines),
+                revoked=people.refuse_revoked,
             )
     finally:
+        collecting.cancel()
         await hub.close()
         await machines.close()
         await store.close()
@@ -101,6 +109,7 @@ async def serve(
     stop: Callable[[], Awaitable[None]] | None = None,
     counted: Counted | None = None,
     shortcut: Shortcut = lambda _scope: None,
+    revoked: Revoked | None = None,
 ) -> None:
     """Serve these rules, and other routes, on a socket until a signal.
 
@@ -110,7 +119,7 @@ async def serve(
     stopping = asyncio.Event()
     ended_by = dict.fromkeys((signal.SIGTERM, signal.SIGINT), stopping.set)
     with heard({**ended_by, signal.SIGHUP: _reads_again}):
-        app = make_app(desk, settings.groups, others, counted, shortcut)
+        app = make_app(desk, settings.groups, others, counted, shortcut, revoked=revoked, prefix=settings.prefix)
         door = Door(listener, http_config(app), context, lobby=size_of_lobby())
         door.open()
         where, groups = _url(listener, tls=context is not None), listed(list(settings.groups))

@@ -78,6 +78,8 @@ class Clusters:
     """Called when a first cluster begins to count."""
     changed: Callable[[], None] = lambda: None
     """Called when an endpoint is seen to belong to another cluster, or no longer does."""
+    resume: str = "locksmithctl resume"
+    """The command with which an operator says that another cluster takes the place of this cluster."""
     successor: Callable[[], Awaitable[None]] | None = None
     """Checks whether an operator has said that another cluster takes the place of this cluster."""
     sights: dict[str, Sight] = field(default_factory=dict)
@@ -165,7 +167,7 @@ class Clusters:
         others = listed(sorted(set(self.foreign.values())))
         return (
             f"correct etcd.endpoints, or if cluster {others} has taken the place of {self.own}: inspect which machines "
-            f"are down, then run `locksmithctl resume --replaces {self.own}`"
+            f"are down, then run `{self.resume} --replaces {self.own}`"
         )
 
     def _stranger(self, url: str) -> str:

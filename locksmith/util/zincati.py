@@ -5,6 +5,14 @@ import hmac
 _APPLICATION = bytes.fromhex("de35106b6ec24688b63afddaa156679b")
 """Zincati's own id, as sd_id128_get_machine_app_specific(3) takes it."""
 
+_LENGTH = 32
+
+
+def client_of(machine_id: str) -> str:
+    """Give Zincati's id of a machine; empty: this is no machine-id."""
+    is_id = len(machine_id) == _LENGTH and set(machine_id) <= set("0123456789abcdef")
+    return zincati_id(machine_id) if is_id else ""
+
 
 def zincati_id(machine_id: str) -> str:
     """Give Zincati's id of a machine, of 32 hexadecimal digits. `ValueError`: this is no machine-id."""

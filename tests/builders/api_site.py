@@ -49,11 +49,11 @@ class ByToken:
 class ApiSite(Site):
     """A server on a loopback port, with a fleet in memory."""
 
-    def __init__(self, clients=(), more=()):
+    def __init__(self, clients=(), more=(), prefix=""):
         self.memory = MemoryServer()
         self.store = MemoryStore(self.memory)
         self.fleet = Fleet(self.store, lambda view, events: GroupPage.prepared(view, events, NOW, FIRST))
-        api = Api(self.fleet, ByToken(), {G})
+        api = Api(self.fleet, ByToken(), {G}, prefix=prefix)
         self.metrics = MetricsPage(self.fleet, ByToken(), clients, {G}, more=more)
         super().__init__(
             FewSlots(), {"web": ANYBODY}, others=[*api.routes(), *self.metrics.routes()], counted=self.metrics.counted

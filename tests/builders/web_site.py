@@ -96,6 +96,7 @@ class Page:
     who: Identity | None = OPERATOR
     server: MemoryServer = field(default_factory=MemoryServer)
     faults: Faults = field(default_factory=Faults)
+    prefix: str = ""
 
     async def __aenter__(self) -> Self:
         self.store = MemoryStore(self.server, self.faults)
@@ -106,8 +107,8 @@ class Page:
             return GroupPage.prepared(view, events, datetime.now(UTC), FIRST)
 
         self.fleet = Fleet(self.store, words)
-        site = Site(self.fleet, self.people, lambda: datetime.now(UTC))
-        self.app = make_app(FewSlots(), {}, page_routes(site, self.store, "srv1"))
+        site = Site(self.fleet, self.people, lambda: datetime.now(UTC), prefix=self.prefix)
+        self.app = make_app(FewSlots(), {}, page_routes(site, self.store, "srv1"), prefix=self.prefix)
         return self
 
     @property

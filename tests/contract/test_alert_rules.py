@@ -16,6 +16,7 @@ import pytest
 from tests.contract.daemons import CLOSED, Site
 from tests.harness.etcd import WHEEL, Etcd
 from tests.harness.faketime import FAKETIME, LACKING, set_clock
+from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 from tests.harness.logind import RebootMode
 from tests.harness.node import Node
 from tests.harness.ports import free_ports
@@ -47,6 +48,7 @@ class Watched:
         self._stack = stack
         self.prometheus: Prometheus
         self.nodes: list[Node]
+        self._servers: dict[str, int] = {}
 
     async def machines(self, count: int, *, many: int = MANY, **changes: object) -> list[Node]:
         """Start so many machines and the Prometheus that scrapes them."""
@@ -65,10 +67,17 @@ class Watched:
             node = self.site.node(name, running=False, metrics=metrics, **{"reboot": REBOOT, **changes})
             node.environ["PYTHONPATH"] = str(HURRY)
             nodes.append(await self._stack.enter_async_context(node))
-        rules = hurried(RULES.read_text(), many)
+        rules, ports = hurried(RULES.read_text(), many), ports | self._servers
         self.prometheus = self._stack.enter_context(Prometheus(self.site.folder / "prometheus", ports, rules))
         self.nodes = nodes
         return nodes
+
+    def server(self) -> FleetLockServer:
+        """Start a server of the group, which the Prometheus of the machines scrapes too."""
+        own = {"metrics-clients": ["127.0.0.0/8"]}
+        server = self._stack.enter_context(FleetLockServer(self.site.etcd, {self.site.group: ANYBODY}, server=own))
+        self._servers["s1"] = server.port
+        return server
 
     async def fires(self, alert: str, *where: str) -> None:
         """Wait until an alert fires for these machines, or else for the group. If it has a `for`, it was pending."""
@@ -295,6 +304,17 @@ async def a_manual_lock_is_forgotten(watched: Watched) -> None:
     _, second = await watched.machines(2)
     second.need_reboot("4081.2.0")
     await watched.fires("LocksmithRolloutStands")
+
+
+@trouble("LocksmithServerStoreWentBack")
+async def etcd_is_restored_below_a_server(watched: Watched) -> None:
+    server, backup = watched.server(), watched.site.folder / "backup"
+    await watched.machines(1)
+    watched.site.etcd.save(backup)
+    assert server.pre_reboot("c1", watched.site.group)[0] == 200
+    watched.site.etcd.restore(backup)
+    server.pre_reboot("c2", watched.site.group)
+    await watched.fires("LocksmithServerStoreWentBack")
 
 
 @trouble("LocksmithLoopStands")

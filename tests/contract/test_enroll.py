@@ -211,7 +211,7 @@ def test_a_name_of_two_revokes_neither_and_an_empty_one_is_refused(machine):
         for empty in ("", " "):
             assert "NAME is empty" in machine.ctl.fails("enroll", command, empty, status=2)
         assert "leave out --in or --person" in machine.ctl.fails(
-            "enroll", command, name, "--person", "--in", "", status=2
+            "enroll", command, name, "--person", "--in", "web", status=2
         )
     assert "leave out" in machine.ctl.fails("enroll", "forget", name, "--person", "--certificates", status=2)
     assert machine.who(machine.token)[0] == machine.who(token)[0] == 200
@@ -250,6 +250,35 @@ def test_people_get_a_token_once_and_lose_it(machine):
     assert machine.who(viewer) == (200, {"role": "viewer", "name": name, "groups": []})
     wait_until(lambda: machine.who(token)[0] == 401, "the token that was forgotten is refused", REVOKED_WITHIN)
     assert "there is no credential of 'nobody'" in machine.ctl.fails("enroll", "forget", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("command", "way_out"),
+    [
+        (("enroll", "open", ""), "leave it out for the configured one"),
+        (("enroll", "close", " "), "leave it out for the configured one"),
+        (("enroll", "viewer", "eve", "--only", ""), "'(default)' for the default one, or leave it out for all"),
+        (("enroll", "operator", "eve", "--only", "web", "--only", ""), "or leave it out for all"),
+        (("enroll", "revoke", "eve", "--in", ""), "or leave it out for all that the machine has"),
+        (("enroll", "forget", "eve", "--in", ""), "or leave it out for all that the machine has"),
+        (("why", ""), "leave it out for this machine"),
+        (("forget", ""), "give a machine-id"),
+        (("history", "--machine", ""), "leave it out for all"),
+        (("window", "set", "", "--open", "Mon 02:00 for 1h"), "name the set"),
+        (("window", "show", ""), "leave it out for all"),
+        (("notify", ""), "leave it out for all"),
+    ],
+)
+def test_an_empty_argument_is_never_the_default_group_or_all(machine, command, way_out):
+    said = machine.ctl.fails(*command, status=2)
+    assert (" is empty: " in said, way_out in said) == (True, True)
+    assert "eve" not in [one["holder"] for one in machine.everything()]
+
+
+def test_the_default_group_alone_has_a_name_for_people(machine):
+    name = f"zoe-{machine.group}"
+    machine.ctl("enroll", "viewer", name, "--only", "(default)")
+    assert [one["groups"] for one in machine.everything() if one["holder"] == name] == [[""]]
 
 
 class LossyServer:

@@ -19,6 +19,7 @@ from locksmith.host.trust import changeable_by_others, read_regular, readable_by
 from locksmith.lock.records import keys, node, semaphore
 from locksmith.lock.records.claim import MANUAL
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.util.zincati import client_of
 from tests.contract.fleets import MACHINE, NEED, ctl, fleet, root
 from tests.contract.programs import program
 from tests.harness.waiting import until
@@ -345,7 +346,7 @@ def test_a_hold_of_a_machine_is_not_one_of_an_id_that_was_locked_by_hand(ctl, fl
     fleet.slots(3)
     fleet.holds(fleet.claim("web1", MANUAL, "alice"))
     assert ctl("hold", "web1", "--reason", "x").status == 0
-    assert held(fleet) == [ID]
+    assert held(fleet) == [ID, client_of(ID)]
 
 
 def test_a_lock_by_hand_gives_no_machine_the_name_of_its_operators_host(ctl, fleet):
@@ -353,7 +354,7 @@ def test_a_lock_by_hand_gives_no_machine_the_name_of_its_operators_host(ctl, fle
     fleet.slots(3)
     fleet.holds(replace(fleet.claim("rack", MANUAL, "alice"), hostname="admin1"))
     assert ctl("hold", "admin1", "--reason", "x").status == 0
-    assert held(fleet) == [ID]
+    assert held(fleet) == [ID, client_of(ID)]
 
 
 def test_lock_and_unlock_by_host_name_are_about_the_machine_or_the_exact_holder(ctl, fleet):

@@ -1,6 +1,7 @@
 """FleetLock's clients in the tool: by the name of their machine, as what they are, and lost where they are gone."""
 
 import asyncio
+import json
 import uuid
 
 import pytest
@@ -63,3 +64,52 @@ def test_an_operator_frees_the_slot_of_a_client_that_is_gone_for_good(fleet, ctl
     ended = ctl("unlock", CLIENT)
     assert f"unlocked {CLIENT}, which was held by the FleetLock client {CLIENT} for its reboot" in ended.out + ended.err
     assert call(fleet, tmp_path, "pre_reboot", "c2") == "granted"
+
+
+def _present(fleet):
+    shown = Node(MACHINE, "web-1", "boot-web-1", fleet.group, "off", "finished", NOW)
+    fleet(lambda store: store.create(keys.node_key(fleet.group, MACHINE), node.encode(shown), ttl=60))
+
+
+@pytest.mark.parametrize("name", ["web-1", MACHINE, MACHINE[:6]])
+def test_a_hold_of_a_machine_holds_its_idle_client_too(fleet, ctl, tmp_path, name):
+    _present(fleet)
+    assert "web-1 is held back" in ctl("hold", "--reason", "on show", "web-1").out
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "held"
+    assert call(fleet, tmp_path, "pre_reboot", "c2") == "granted"
+    assert call(fleet, tmp_path, "steady_state", "c2") == "granted"
+    assert list(json.loads(ctl("nodes", "--json").out)["held_back"]) == [MACHINE], "the order is named once"
+    assert "is no longer held back" in ctl("unhold", name).out
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "granted"
+
+
+def test_a_machine_without_a_daemon_is_held_by_its_id_alone(fleet, ctl, tmp_path):
+    ctl("hold", "--reason", "on show", MACHINE)
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "held"
+    ctl("unhold", MACHINE)
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "granted"
+
+
+def test_a_hold_of_the_client_alone_outlasts_that_of_its_machine(fleet, ctl, tmp_path):
+    _present(fleet)
+    ctl("hold", "--reason", "on show", "web-1")
+    ctl("hold", "--reason", "its disk is full", CLIENT)
+    ctl("unhold", "web-1")
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "held"
+    assert "its disk is full" in ctl("unhold", "web-1").out, "the machine's name means what is still held back"
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "granted"
+
+
+def test_the_machines_name_explains_unlocks_and_tells_of_its_client(fleet, ctl, tmp_path):
+    _present(fleet)
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "granted"
+    said = ctl("why", "web-1").out
+    assert f"Its Zincati asks a FleetLock server for slots, as {CLIENT}." in said
+    assert "web-1 has been rebooting for" in said
+    assert f"unlock --force {CLIENT}" in ctl.fails("unlock", MACHINE)
+    assert f"unlocked {CLIENT}" in ctl("unlock", "--force", "web-1").err
+    assert call(fleet, tmp_path, "pre_reboot", CLIENT) == "granted"
+    assert f"unlocked {CLIENT}" in ctl("unlock", "--force", MACHINE[:6]).err
+    assert [line.split()[2] for line in ctl("history", "--machine", "web-1").out.splitlines()[1:]] == ["unlock"] * 2
+    told = json.loads(ctl("history", "--machine", MACHINE, "--json").out)["events"]
+    assert [one["id"] for one in told] == [CLIENT] * 2

@@ -56,6 +56,16 @@ def certificate_revoked(world):
     return world.acts(certificate=world.certificate(stolen))
 
 
+def fleetlock_certificate_revoked(world):
+    stolen = f"{21:032x}"
+    shown = world.certificate(stolen)
+    assert world.fleetlock_without_secret("vpn", certificate=shown)
+    assert world.tool("server", "enroll", "revoke", stolen) == 0
+    wait_until(lambda: not world.fleetlock_without_secret("vpn", certificate=shown), "it is refused", LIMIT)
+    assert world.fleetlock_without_secret("vpn", certificate=world.certificate(ONE))
+    return world.fleetlock_without_secret("vpn", certificate=world.certificate(stolen))
+
+
 def enrolment_revoked(world):
     stolen = f"{9:032x}"
     secrets = [(world.secret, "web"), (world.open("db"), "db")]
@@ -261,6 +271,7 @@ ATTEMPTS = {
     "fleetlock-no-address": lambda world: world.fleetlock_without_secret("lan"),
     "fleetlock-certificate": lambda world: world.fleetlock_without_secret("vpn", certificate=world.certificate("c1")),
     "fleetlock-no-certificate": lambda world: world.fleetlock_without_secret("vpn"),
+    "fleetlock-certificate-revoked": fleetlock_certificate_revoked,
     "metrics-address": lambda world: world.scrapes(TRUSTED),
     "metrics-no-address": lambda world: world.scrapes(),
     "metrics-address-header": lambda world: world.scrapes(

@@ -29,11 +29,16 @@ def container_image() -> Path:
         return Path(chosen)
     archive = FOLDER / f"locksmith-{build_of().version}.oci.tar"
     with alone(FOLDER):
-        if not archive.exists():
+        if not (archive.exists() and server_of(archive).exists()):
             for old in FOLDER.glob("*.oci.tar"):
                 old.unlink()
-            archive, _, _ = image.build(FOLDER)
+            image.build(FOLDER)
     return archive
+
+
+def server_of(archive: Path) -> Path:
+    """Give the archive of the server's image, which is built with that of the daemon's."""
+    return archive.with_name(archive.name.replace("locksmith-", f"{image.SERVER}-", 1))
 
 
 def version_of(archive: Path) -> str:

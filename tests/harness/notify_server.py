@@ -16,13 +16,13 @@ from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 _HURRIED = """
 import os, signal
 from locksmith.fleet import notices
-from locksmith.server import delivery, notify, outbox
+from locksmith.server import delivery, notice_post, notify, outbox
 from datetime import timedelta
 notify.PERIOD = 0.5
 notify.GROUPS_PERIOD = 0.5
-notify.BACKOFF = (2.0,) * 4
-notify.CLAIM_TTL = outbox.CLAIM_TTL = CLAIM
-notify.SPARE = CLAIM / 2
+notice_post.BACKOFF = (2.0,) * 4
+notice_post.CLAIM_TTL = outbox.CLAIM_TTL = CLAIM
+notice_post.SPARE = CLAIM / 2
 delivery.SEND_LIMIT = SEND
 notices.SETTLE = timedelta(seconds=1)
 send = delivery.Delivery.send

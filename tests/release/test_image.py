@@ -1,9 +1,12 @@
 """The container image: what is in it, whether it is the same each time, and what it says without its machine."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,10 @@ import pytest
 
 from release import debian_root, image
 from tests.harness import container_image as containers
+from tests.harness.etcd import WHEEL, Etcd, wait_until
+from tests.harness.ports import free_ports
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
 
 @pytest.fixture(scope="session")
@@ -20,17 +27,36 @@ def version(container_image: Path) -> str:
 
 @pytest.fixture(scope="session")
 def layout(container_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("layout")
-    shutil.unpack_archive(container_image, folder, "tar", filter="data")
-    return folder
+    return unpacked(container_image, tmp_path_factory.mktemp("layout"))
+
+
+@pytest.fixture(scope="session")
+def server_layout(container_image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return unpacked(containers.server_of(container_image), tmp_path_factory.mktemp("server"))
 
 
 @pytest.fixture(scope="session")
 def root(layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The file system of a container, without anything of a machine."""
-    bundle = tmp_path_factory.mktemp("unpacked") / "bundle"
+    return root_of(layout, tmp_path_factory.mktemp("unpacked"))
+
+
+@pytest.fixture(scope="session")
+def server_root(server_layout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file system of a container of the server."""
+    return root_of(server_layout, tmp_path_factory.mktemp("unpacked-server"))
+
+
+def unpacked(archive: Path, folder: Path) -> Path:
+    shutil.unpack_archive(archive, folder, "tar", filter="data")
+    return folder
+
+
+def root_of(layout: Path, folder: Path) -> Path:
+    bundle = folder / "bundle"
     rootless = () if os.geteuid() == 0 else ("--rootless",)
-    name = f"{layout}:{containers.name_of(containers.container_image())}"
+    entry, _, _ = manifest_of(layout)
+    name = f"{layout}:{entry['annotations']['org.opencontainers.image.ref.name']}"
     subprocess.run(["umoci", "unpack", *rootless, "--image", name, bundle], check=True, capture_output=True)
     return bundle / "rootfs"
 
@@ -62,6 +88,63 @@ def test_an_upgrade_fetches_locksmith_alone(layout):
     base, own = (layer["size"] for layer in manifest["layers"])
     assert base < 35_000_000
     assert own < 4_000_000
+
+
+def test_the_servers_image_adds_one_layer_and_runs_as_a_user_without_rights(layout, server_layout, version):
+    entry, manifest, config = manifest_of(server_layout)
+    layers = [layer["digest"] for layer in manifest["layers"]]
+    assert layers[:-1] == [layer["digest"] for layer in manifest_of(layout)[1]["layers"]]
+    assert manifest["layers"][-1]["size"] < 12_000_000
+    runs = config["config"]
+    assert (runs["Entrypoint"], runs["User"]) == (["/usr/bin/locksmith-server"], "65532:65532")
+    assert list(runs["ExposedPorts"]) == ["3333/tcp"]
+    name = f"localhost/locksmith-server:{image.tag_of(version)}"
+    assert entry["annotations"]["org.opencontainers.image.ref.name"] == name
+    assert manifest["annotations"]["org.opencontainers.image.title"] == "locksmith-server"
+
+
+def test_the_daemons_image_has_nothing_of_the_server_but_its_code(root, server_root):
+    packages = debian_root.PYTHON_PACKAGES
+    for name in ("apprise", "jinja2", "starlette", "uvicorn"):
+        assert (server_root / packages / name).is_dir()
+        assert not (root / packages / name).exists()
+    assert not (root / "usr/bin/locksmith-server").exists()
+    assert "locksmith-server:x:65532:" in (server_root / "etc/passwd").read_text()
+    writable = [path for path in server_root.rglob("*") if not path.is_symlink() and path.stat().st_uid == 65532]
+    assert writable == []
+
+
+def test_the_server_in_its_image_serves_as_that_user(server_root, tmp_path):
+    refused = in_container(server_root, "locksmith-server", "--check-config", check=False)
+    assert (refused.returncode, "no group is served" in refused.stderr) == (2, True)
+    in_container(
+        server_root, "python3", "-c", "from locksmith.server.delivery import refuse_missing_library as do; do()"
+    )
+    [port] = free_ports(1)
+    config, log = server_root / "etc/locksmith/locksmith.toml", tmp_path / "log"
+    command = ["unshare", "--mount", "chroot", "--userspec=65532:65532", str(server_root), "locksmith-server"]
+    with Etcd(WHEEL) as etcd, log.open("ab") as out:
+        config.write_text(
+            f'strategy = "off"\netcd.endpoints = {json.dumps(etcd.endpoints)}\n'
+            f'[server]\nport = {port}\n[server.groups.web]\nclients = ["127.0.0.1"]\n'
+        )
+        running = subprocess.Popen(command, env=ENVIRONMENT, stdout=out, stderr=out)
+        try:
+            wait_until(lambda: fetched(port, "/healthz") == b"ok\n", "the server answers", 60)
+            assert b"Sign in" in fetched(port, "/sign-in")
+            assert b"{" in fetched(port, "/static/page.css")
+        finally:
+            running.terminate()
+            ended = running.wait(20)
+            config.unlink()
+    assert ended == 0, log.read_text()
+
+
+def fetched(port: int, path: str) -> bytes:
+    url = f"http://127.0.0.1:{port}{path}"
+    with contextlib.suppress(ConnectionError, urllib.error.URLError), urllib.request.urlopen(url, timeout=10) as answer:
+        return bytes(answer.read())
+    return b""
 
 
 def test_layers_of_the_same_files_are_the_same_whatever_time_and_order(tmp_path):
@@ -126,9 +209,8 @@ def test_without_its_machine_it_refuses_and_names_the_mounts(root):
 def in_container(root: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     if os.geteuid() != 0:
         pytest.skip("to run the programs of the image, root is needed")
-    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
     enter = ["unshare", "--mount", "--net", "chroot", str(root), *command]
-    done = subprocess.run(enter, check=False, capture_output=True, text=True, env=environment, timeout=60)
+    done = subprocess.run(enter, check=False, capture_output=True, text=True, env=ENVIRONMENT, timeout=60)
     assert not check or done.returncode == 0, done.stderr
     return done
 

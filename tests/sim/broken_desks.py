@@ -31,8 +31,8 @@ class Eager(SimDesk):
 class Uncommitted(SimDesk):
     """Lets a client reboot as soon as it has a slot."""
 
-    def _lock(self, group):
-        lock = super()._lock(group)
+    def _lock(self, group, store=None, **how):
+        lock = super()._lock(group, store, **how)
 
         async def commit(_claim):
             return Granted()
@@ -107,8 +107,8 @@ class Forgetful(SimDesk):
 class Open(SimDesk):
     """Knows no windows."""
 
-    def _windows(self, group):
-        windows = super()._windows(group)
+    def _windows(self, group, store):
+        windows = super()._windows(group, store)
         windows._names = ()
         return windows
 
@@ -193,8 +193,8 @@ class Late(SimDesk):
             await asyncio.sleep(self.later)
             await super().release((await self.read(claim.holder)).held or claim, why, rebooted=rebooted)
 
-    def _slots(self, group):
-        slots = super()._slots(group)
+    def _slots(self, group, store=None, **how):
+        slots = super()._slots(group, store, **how)
         slots.later = self.around.rng.choice((0.0, 20.0))  # type: ignore[attr-defined]
         return slots
 
@@ -304,6 +304,13 @@ class Jealous(Queue):
         return self._unchanged.stood(first, asyncio.get_running_loop().time()) > FIRST_LASTS
 
 
+class Trusting(SimDesk):
+    """Believes any store, however much more of it has been seen."""
+
+    def __init__(self, around):
+        super().__init__(replace(around, mark=None))
+
+
 def served(drawn: Plan) -> Plan:
     """What a few clients show, on a quiet day."""
     clients = Clients(number=4, servers=2, poll=60.0)
@@ -318,6 +325,11 @@ def served(drawn: Plan) -> Plan:
         calendars=Calendars(),
         clients=clients,
     )
+
+
+def restored(drawn: Plan) -> Plan:
+    """What takes a store that goes back, and an operator who says nothing to that."""
+    return replace(roomy(drawn), faults=Faults(restores=1), busy=5.0, operator_acts=0)
 
 
 def slowly_served(drawn: Plan) -> Plan:
@@ -432,4 +444,5 @@ BROKEN_DESKS = [
     Broken(Raising, "has no answer to a call", served),
     Broken(OneTry, "than that it lost a race", called_twice_in_line),
     Broken(Fresh, "than that it lost a race", slowly_served),
+    Broken(Trusting, "and has seen more of the store", restored),
 ]

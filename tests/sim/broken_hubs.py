@@ -8,6 +8,8 @@ from random import Random
 from locksmith.lock import machine_wire as wire
 from locksmith.server.group_mirror import Freshness, GroupMirror
 from locksmith.server.hub import Hub
+from locksmith.server.joint_reads import JointReads
+from locksmith.server.proven_reads import Proofs
 from locksmith.server.shared_places import SharedPlaces
 from locksmith.server.waiting_room import WaitingRoom, tell
 from tests.sim.broken_parts import Broken
@@ -102,6 +104,45 @@ class _Credulous(GroupMirror):
 class _Heedless(WaitingRoom):
     def answer(self, claim, revision):  # noqa: ARG002 - as it is there
         return super().answer(claim, 0)
+
+
+class Hasty(Hub):
+    """Gives a machine far back what it knows of its group, and does not wait until the store has said that it is so."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for proofs in self._proofs.values():
+            proofs.__class__ = _Hasty
+        for mirror in self.mirrors._groups.values():
+            mirror.__class__ = _Boasting
+
+
+class _Boasting(GroupMirror):
+    def proven_since(self, _asked):
+        return True
+
+
+class _Hasty(Proofs):
+    def since_now(self):
+        told = super().since_now()
+        told.set_result(None)
+        return told
+
+
+class Remembering(Hub):
+    """Takes what it read of a key before for what it is now."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.mirrors.joint.__class__ = _Remembering
+
+
+class _Remembering(JointReads):
+    async def get(self, key):
+        known = vars(self).setdefault("known", {})
+        if key not in known:
+            known[key] = await super().get(key)
+        return known[key]
 
 
 class Heedless(Hub):
@@ -215,6 +256,8 @@ def slow(drawn: Plan) -> Plan:
 BROKEN_HUBS = [
     Broken(Unkept, "expires while it waits", slow),
     Broken(Stale, "by an older store than it has seen", untold),
+    Broken(Hasty, "a read that is older than its call", untold),
+    Broken(Remembering, "a read that is older than its call", untold),
     Broken(Heedless, "by an older store than it has seen", untold),
     Broken(Quiet, "a slot stays free for", crowded),
     Broken(Clinging, "stays for", gone),

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from locksmith.lock import places
 from locksmith.lock.records import keys
@@ -18,10 +18,11 @@ from locksmith.server.refusal import Refusal, RefusalKind
 from tests.sim.clients import ANSWERING, PRE_REBOOT, STEADY, Client, Request
 from tests.sim.daemon import GROUP
 from tests.sim.machine import MIDNIGHT
-from tests.sim.network import QUEUE, TIME, StoreBefore
+from tests.sim.network import QUEUE, TIME, Answer, StoreBefore
 from tests.sim.story import Story
 
 if TYPE_CHECKING:
+    from tests.sim.desks import Run
     from tests.sim.rules import Rules
 
 CLIENTS = "clients"
@@ -32,6 +33,8 @@ SLACK = 60.0
 """Seconds for what was decided before to take effect."""
 JUST_NOW, IN_CALM = 15.0, 1.0
 """Seconds for which a look at the windows holds, at the moment of the grant; and where nothing goes wrong."""
+QUICK = 2.9
+"""Seconds within which a call is answered where nothing goes wrong, and no hook runs."""
 SELDOM = 5.0
 """Seconds between two looks at who is lost."""
 LOST_RACES = ("was changed since it was read", "too: call again")
@@ -53,8 +56,11 @@ class Known:
     nothing: bool
     looked: str | None = None
     moved: bool = False
+    began: float = 0.0
     alone: bool = True
     """Whether no other call of the client was answered at the same time."""
+    run: "Run | None" = None
+    """The run of a server that answers it."""
 
 
 @dataclass
@@ -85,8 +91,16 @@ class ClientRules:
     """For each nonce when its commit took effect, the last time."""
     vanished: dict[str, float] = field(default_factory=dict)
     """For each client past its point of no return whose presence is gone: since when."""
+    emptied: dict[str, object] = field(default_factory=dict)
+    """For each client that has no place since it was told so: the run of a server that has told it."""
     held: dict[str, float] = field(default_factory=dict)
     """For each id that an operator holds back: since when that was told."""
+    seen: "dict[Run, int]" = field(default_factory=dict)
+    """For each run of a server how far it has seen the store come, in this history."""
+    knew: "dict[Run, int]" = field(default_factory=dict)
+    """The same, of the history before the last restore; until an operator says that the store is to be believed."""
+    heard: "dict[Run, float]" = field(default_factory=dict)
+    """For each run that was given an answer older than that: when; until then, too."""
     judged_at: float = 0.0
     judged: tuple[int, tuple[str, ...]] = (0, ())
 
@@ -94,7 +108,7 @@ class ClientRules:
 
     def begins(self, request: Request) -> None:
         """Take note of a call that has come to a server."""
-        known = Known(self._nonce(request.client), nothing=self._has_nothing(request.client))
+        known = Known(self._nonce(request.client), nothing=self._has_nothing(request.client), began=time_now())
         for other, beside in self.open.items():
             if other.client == request.client:
                 known.alone = beside.alone = False
@@ -102,27 +116,44 @@ class ClientRules:
         if request.kind == STEADY:
             self.queued_at.pop(request.client, None)
 
-    def looked(self) -> None:
+    def looked(self, run: "Run", answer: Answer[Any]) -> None:
         """Take note of an answer of the store to the server that works on a call."""
+        self._note_revision(run, answer)
         request = ANSWERING.get()
-        if request is not None and (known := self.open.get(request)) is not None and known.looked is None:
+        if request is None or (known := self.open.get(request)) is None:
+            return
+        known.run = run
+        if known.looked is None:
             known.looked = self._nonce(request.client)
+
+    def _note_revision(self, run: "Run", answer: Answer[Any]) -> None:
+        if answer.sent <= self.rules.restored:
+            return  # it may be of the history before, or of this one
+        self.seen[run] = max(self.seen.get(run, 0), answer.revision)
+        if answer.revision < self.knew.get(run, 0):
+            self.heard.setdefault(run, time_now())
 
     def ends(self, request: Request) -> None:
         """Take note of a call that no server works on any more."""
         self.open.pop(request, None)
         self.called_at[request.client] = time_now()
 
-    def answered(self, server: str, request: Request, refusal: Refusal | None) -> None:
-        """Judge an answer at the moment when it is given."""
+    def answered(self, server: str, request: Request, refusal: Refusal | None, run: object = None) -> None:
+        """Judge an answer of a `run` of a server at the moment when it is given."""
         name, client, alone = request.client, self.clients[request.client], self.open[request].alone
         if refusal is None and alone and time_now() - self.rules.restored > SLACK:
             if request.kind == STEADY:
                 self._gave_all_back(server, name)
+                self.emptied[name] = run
             elif not client.excused:
                 self._granted(server, name)
+        if refusal is not None and refusal.kind is RefusalKind.QUEUED and alone and self.emptied.get(name) is run:
+            self.story.breaks(f"{server} tells {name} that it waits, and has heard that it has no place")
         if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
+        took = time_now() - self.open[request].began
+        if took > QUICK and self.look_holds == IN_CALM and not self.hooks:
+            self.story.breaks(f"{server} takes {took:.0f} s for an answer to {name}")
         if request.kind == STEADY:
             return
         if request.run == client.run and refusal is not None and refusal.kind in IN_QUEUE:
@@ -173,6 +204,9 @@ class ClientRules:
     def wrote(self, author: str, before: StoreBefore) -> None:
         """Judge one write."""
         request = ANSWERING.get() if author in self.servers else None
+        if keys.resume_key(GROUP) in before.found:
+            self.knew.clear()
+            self.heard.clear()
         if request is not None and request.kind == STEADY:
             self._writes_for_steady(request, before)
         for name in self.clients:
@@ -191,7 +225,17 @@ class ClientRules:
             self.story.breaks(f"{author} took a slot for {holder}, which has not asked")
         elif (record is None or record.kind != FLEETLOCK) and time_now() - self.rules.restored > SLACK:
             self.story.breaks(f"{author} took a slot for {holder} without a claim of its own")
+        if request is not None and (known := self.open.get(request)) is not None and known.run is not None:
+            self._knows_no_better(author, known.run)
         return True
+
+    def _knows_no_better(self, author: str, run: "Run") -> None:
+        """Judge a take behind a restore; one that was under way then may win where nothing had changed since."""
+        now = time_now()
+        if now - self.rules.restored < SLACK:
+            return
+        if self.knew.get(run, 0) >= self.rules.server.revision or now - self.heard.get(run, now) > SLACK:
+            self.story.breaks(f"{author} took a slot for a client and has seen more of the store than that knows")
 
     def gave_back(self, author: str, holder: str, before: Claim | None) -> bool:
         """Judge a slot that was given back; False: by none of the servers."""
@@ -292,6 +336,8 @@ class ClientRules:
             name = places.name_in(key).removeprefix(PREFIX)
             if not key.startswith(QUEUE + "!") or queued_as(name) != places.name_in(key):
                 continue
+            if self.rules.server.value(key) is not None:
+                self.emptied.pop(name, None)
             own = request is not None and request.client == name
             known = self.open.get(request) if own and request is not None else None
             if entry is None and known is not None and known.moved and self.leases_hold:
@@ -332,7 +378,11 @@ class ClientRules:
 
     def went_back(self) -> None:
         """Take note that the store goes back to a backup."""
+        for run, revision in self.seen.items():
+            self.knew[run] = max(self.knew.get(run, 0), revision)
+        self.seen.clear()
         self.queued_at.clear()
+        self.emptied.clear()
         self.vanished.clear()
         self.held.clear()
         for client in self.clients.values():

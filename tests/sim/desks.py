@@ -86,9 +86,8 @@ class DeskServer:
     rng: Random
     story: Story
     faults: Callable[[], Faults]
-    make: Callable[[Run], FleetLock]
+    make: Callable[[Run], tuple[FleetLock, Answers]]
     rules: ClientRules
-    make_routes: Callable[[Run], Answers]
     run: Run | None = None
     desk: FleetLock | None = None
     routes: Answers | None = None
@@ -101,7 +100,7 @@ class DeskServer:
     def start(self) -> None:
         """Start it."""
         self.run = Run(self)
-        self.desk, self.routes = self.make(self.run), self.make_routes(self.run)
+        self.desk, self.routes = self.make(self.run)
 
     def freeze(self, seconds: float) -> None:
         """Stand still, as a virtual machine that is moved: what comes meanwhile lies in its sockets."""
@@ -195,7 +194,7 @@ class DeskServer:
         else:
             words = f"{refusal.kind}: {refusal.sentence}" if refusal else "yes"
             self.story.tell(self.name, f"answers {request.kind} of {request.client}: {words}")
-            self.rules.answered(self.name, request, refusal)
+            self.rules.answered(self.name, request, refusal, desk)
             return refusal is None
         finally:
             self.rules.ends(request)

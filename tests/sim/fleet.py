@@ -13,6 +13,7 @@ from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.window_sets import WindowStore
+from locksmith.server.store_marks import ServerMark
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Store
 from locksmith.store.remembering import RememberingStore
@@ -158,13 +159,16 @@ class Simulation:
         self.way = MachineWire(served.servers, lambda: self.faults, self.outages, KEY)
         return served
 
-    def _store_of(self, desks: ClientRules, run: Run) -> Store:
-        """Open a server's own way to the store."""
+    def _store_of(self, desks: ClientRules, run: Run, mark: ServerMark | None) -> Store:
+        """Open a server's own way to the store, which is compared with what the server has seen of it."""
         name = run.server.name
         rng = self.plan.draw(f"{name} network {asyncio.get_running_loop().time()}")
         network = self._network(self.server, name, rng, run.pause, lambda: None, calm=False)
-        network.saw = lambda _answer, _version: desks.looked()
-        return (StepwiseStore if self.plan.stepwise else MemoryStore)(self.server, network)
+        network.saw = lambda answer, _version: desks.looked(run, answer)
+        kind = StepwiseStore if self.plan.stepwise else MemoryStore
+        if mark is None:
+            return kind(self.server, network)
+        return RememberingStore(kind(self.server, network, mark), mark, KEY)
 
     def _hub_store_of(self, around: Around) -> HubStore:
         """Open the way to the store of a server that has a hub."""

@@ -34,12 +34,13 @@ TICKETS = keys.group_prefix(GROUP) + "tickets/"
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A call that a server answers, and how far its machine had seen the store come."""
+    """A call that a server answers, how far its machine had seen the store come, and how far that was at the call."""
 
     server: str
     machine: str
     name: str
     known: int
+    came_at: int
     works_since: Callable[[float], bool]
     """Whether that server neither died nor stood still since then."""
 
@@ -77,6 +78,8 @@ class HubRules:
         revision = said["store"]["revision"] if "store" in said and "kind" not in said else 0
         if 0 < revision < call.known <= self.server.revision and self.rules.restored < 0:
             self.story.breaks(f"{server} answers {machine} by an older store than it has seen")
+        if 0 < revision < call.came_at <= self.server.revision and call.name == wire.READ and self.rules.restored < 0:
+            self.story.breaks(f"{server} gives {machine} a read that is older than its call")
         nonce = said.get("nonce", "")
         if said.get("answer") == wire.GRANTED:
             known = self.committed if call.name == wire.COMMIT else self.had
@@ -129,7 +132,7 @@ class HubRules:
             came = self.called.get(name, 0.0)
             if now - came > LEFT:
                 self.story.breaks(f"the place of {name} stays for {LEFT:.0f} s after its last call: {entry.key}")
-        lonely = [key for key in tickets if key.rpartition("/")[2] not in stand]
+        lonely = [key for key in tickets if keys.unsegment(key.rpartition("/")[2]) not in stand]
         self.alone = {key: self.alone.get(key, now) for key in lonely}
         for key, since in self.alone.items():
             if now - since > LEFT:

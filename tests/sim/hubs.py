@@ -150,7 +150,7 @@ class HubRoutes(Routes):
         """Answer a call."""
         server = self._run.server
         known = load_object(body)["store"]["revision"]
-        call = Answered(server.name, behalf.machine, behalf.call, known, self._works_since)
+        call = Answered(server.name, behalf.machine, behalf.call, known, self._rules.server.revision, self._works_since)
         if behalf.call in (wire.REQUEST, wire.WAIT):
             self._rules.calls(behalf.machine)
         answer = await super().answer(behalf, body, gone)

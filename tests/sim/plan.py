@@ -164,6 +164,10 @@ class Calendars:
     """Packages want reboots too, beside the update engine."""
 
 
+IN_MEMORY = 0.7
+"""Of the fleets with FleetLock clients, how many have servers that keep the group in memory."""
+
+
 @dataclass(frozen=True)
 class Clients:
     """The FleetLock clients of a fleet, and the servers that they call."""
@@ -322,10 +326,15 @@ def with_clients(drawn: Plan, share: float = CLIENTS) -> Plan:
         window=rng.choice((None, None, f"00:{rng.randint(0, 10):02} for {rng.randint(4, 20)}m")),
         fleet_set=rng.random() < 0.5,
     )
+    # On a store without transactions, as etcd's v2 API is, there is nothing to follow.
+    memory = Random(f"{drawn.seed} memory")
+    clients = replace(clients, hub=not drawn.stepwise and memory.random() < IN_MEMORY)
     if drawn.faults == Faults():
         return replace(drawn, clients=clients)
     faults = replace(
         drawn.faults,
+        watch_lags=memory.choice((0.0, 0.1, 0.4)) if clients.hub else 0.0,
+        watch_breaks=memory.choice((0.0, 0.1, 0.4)) if clients.hub else 0.0,
         lost_call=rng.choice((0.0, 0.1, 0.4)),
         twice=rng.choice((0.0, 0.1, 0.4)),
         server_kills=rng.choice((0, 3, 10)),

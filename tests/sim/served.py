@@ -13,7 +13,9 @@ from locksmith.config.model import WindowSettings
 from locksmith.lock.records.node import TTL
 from locksmith.server.hub import Hub
 from locksmith.server.ports import FleetLock, MachineDesk
+from locksmith.server.store_marks import ServerMark
 from locksmith.store.protocol import Store
+from locksmith.store.settings import StoreSettings
 from locksmith.window.window_set import WindowSet
 from tests.sim.client_rules import IN_CALM, ClientRules
 from tests.sim.clients import Client
@@ -44,7 +46,7 @@ class Served:
     rules: ClientRules
     make: Callable[[Surroundings], FleetLock]
     make_machines: Callable[[Surroundings], MachineDesk]
-    store: Callable[[Run], Store]
+    store: Callable[[Run, ServerMark | None], Store]
     hub_rules: HubRules
     make_hub: type[Hub]
     hub_store: Callable[[Around], HubStore]
@@ -65,9 +67,10 @@ class Served:
             name = f"s{number + 1}"
             rng = plan.draw(name)
             self.offsets[name] = timedelta(seconds=rng.uniform(-1, 1) * plan.faults.clocks_off)
-            if plan.draw(f"{name} day").random() < plan.faults.days_off:
+            # With a clock that is a day ahead it takes the `resume` after a restore for an older one, for a day.
+            if not plan.faults.restores and plan.draw(f"{name} day").random() < plan.faults.days_off:
                 self.offsets[name] += timedelta(days=rng.choice((-1, 1)))
-            self.servers.append(DeskServer(name, rng, self.story, self.faults, self._desk, self.rules, self._routes))
+            self.servers.append(DeskServer(name, rng, self.story, self.faults, self._serve, self.rules))
         wire = Wire(self.servers, plan.draw("wire"), self.faults, self.story)
         for number in range(drawn.number):
             name = f"c{number + 1}"
@@ -95,24 +98,23 @@ class Served:
         """Tell what a server takes for the time."""
         return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offsets[server]
 
-    def _desk(self, run: Run) -> FleetLock:
-        return self.make(self._around(run, "desk"))
-
-    def _routes(self, run: Run) -> Answers:
-        around = self._around(run, "machines")
+    def _serve(self, run: Run) -> tuple[FleetLock, Answers]:
+        """Make what answers clients, and what answers machines. Both share a hub, where there is one."""
+        mark = ServerMark(StoreSettings(endpoints=("memory",)), GROUP, partial(self.clock, run.server.name))
+        of_clients, of_machines = self._around(run, "desk", mark), self._around(run, "machines")
         if not self.plan.clients.hub:
-            return Routes(self.make_machines(around), GROUP)
+            return self.make(of_clients), Routes(self.make_machines(of_machines), GROUP)
         rng = self.plan.draw(f"{run.server.name} hub {asyncio.get_running_loop().time()}")
         store = self.hub_store(Around(run, rng, self.faults))
         hub = self.make_hub(store, [GROUP])
-        desk = self.make_machines(replace(around, store=store, hub=hub))
-        return HubRoutes(desk, hub, run, self.hub_rules)
+        machines = self.make_machines(replace(of_machines, store=store, hub=hub))
+        return self.make(replace(of_clients, hub=hub)), HubRoutes(machines, hub, run, self.hub_rules)
 
-    def _around(self, run: Run, what: str) -> Surroundings:
+    def _around(self, run: Run, what: str, mark: ServerMark | None = None) -> Surroundings:
         name, now = run.server.name, asyncio.get_running_loop().time()
         return Surroundings(
             group=GROUP,
-            store=self.store(run),
+            store=self.store(run, mark),
             clock=partial(self.clock, name),
             rng=self.plan.draw(f"{name} {what} {now}"),
             windows=self.windows,
@@ -122,6 +124,7 @@ class Served:
             most_per_day=self.plan.most_per_day,
             expire_after=self.plan.clients.expire_after,
             cluster=CLUSTER,
+            mark=mark,
         )
 
     def let_loose(self, begin: Callable[[Coroutine[Any, Any, None]], None]) -> None:

@@ -1,9 +1,9 @@
 """The desk of a server, as the simulation makes it: the real one, with the store, the clock and the chance made up."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from random import Random
 
 from locksmith.config.model import Config, HaltSettings, RebootSettings, WindowSettings
@@ -16,11 +16,11 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.claim import Claim
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.server import machine_desk
-from locksmith.server.client_slots import ClientSlots
 from locksmith.server.desk import RETRY_LIMIT, Desk
 from locksmith.server.hooks import HookPrograms
 from locksmith.server.hub import Hub
 from locksmith.server.machine_desk import MachineDesk
+from locksmith.server.store_marks import ServerMark
 from locksmith.store.protocol import Store
 
 OWN = "own"
@@ -45,6 +45,8 @@ class Surroundings:
     """The id of the store's cluster."""
     hub: Hub | None = None
     """What its machines share; None: all ask the store."""
+    mark: ServerMark | None = None
+    """What it has seen of the store, for clients."""
 
     def config(self) -> Config:
         """Give the configuration of the server."""
@@ -63,26 +65,34 @@ class SimDesk(Desk):
     """The real desk, whose chance is that of the seed."""
 
     lock = RebootLock
-    Slots = ClientSlots
     ttl = POLLED_TTL
 
     def __init__(self, around: Surroundings) -> None:
         super().__init__(around.config(), Paths(), store=around.store, programs=around.programs, clock=around.clock)
         self.around = around
         self._local = around.clock
+        if around.hub is not None:
+            self.wait_by(around.hub)
 
-    def _slots(self, group: str) -> ClientSlots:
-        served = self._settings.groups[group]
-        return self.Slots(
-            self._store, group, served, self._hooks, clock=self._clock, open_lock=partial(self._lock, group)
-        )
+    def _mark_of(self, _group: str) -> ServerMark | None:
+        return self.around.mark
 
-    def _lock(self, group: str) -> QueuedLock:
+    def _lock(self, group: str, store: Store | None = None, *, rehearsed: bool = False) -> QueuedLock:
+        turn = nullcontext if rehearsed else self._attempts[group].turn
         around, rng, known, rules = self.around, self.around.rng, self._unchanged, self._rules
+        store = store or around.store
         lock = self.lock(
-            around.store, group, rng=rng, limit=RETRY_LIMIT, clock=around.clock, rules=rules, unchanged=known
+            store,
+            group,
+            rng=rng,
+            limit=RETRY_LIMIT,
+            clock=around.clock,
+            rules=rules,
+            mark=None if rehearsed else self._mark_of(group),
+            unchanged=known,
+            turn=turn,
         )
-        queue = Queue(around.store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
+        queue = Queue(store, group, ttl=self.ttl, rng=rng, halt_after=rules.halt_after, unchanged=known)
         return QueuedLock(lock, queue, rng=rng)
 
 

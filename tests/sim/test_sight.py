@@ -12,6 +12,7 @@ import pytest
 from tests.sim import client_rules, desks, hub_rules, rules
 from tests.sim.broken_desks import BROKEN_DESKS
 from tests.sim.broken_hubs import BROKEN_HUBS, far_back
+from tests.sim.broken_memory import BROKEN_MEMORY
 from tests.sim.broken_parts import BROKEN, Broken, NoTake
 from tests.sim.broken_servers import BROKEN_SERVERS
 from tests.sim.daemon import Parts
@@ -26,7 +27,7 @@ FEW = 8
 """Machines; the crowds among the seeds take long, and show no more."""
 
 
-ALL = [*BROKEN, *BROKEN_DESKS, *BROKEN_SERVERS, *BROKEN_HUBS]
+ALL = [*BROKEN, *BROKEN_DESKS, *BROKEN_SERVERS, *BROKEN_HUBS, *BROKEN_MEMORY]
 EACH = int(os.environ.get("SIM_PARTS", "1"))
 """Every part, or of those that break the same rule the first, and then every second one (2)."""
 

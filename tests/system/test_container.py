@@ -1,13 +1,17 @@
 """The container image by podman, on a machine with its own systemd, bus and logind, in a rollout with another."""
 
+import contextlib
 import json
+import re
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 
 import pytest
 
+from release import image as image_of
 from tests.harness import container_image as containers
 from tests.harness import image
 from tests.harness.etcd import Etcd
@@ -48,8 +52,8 @@ def with_podman() -> Layers:
 
 
 @pytest.fixture
-def container(new_machine: NewMachine, with_podman: Layers, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """A machine on which the image is loaded and installed, as docs/containers.md says."""
+def machine(new_machine: NewMachine, with_podman: Layers, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A machine on which podman runs containers."""
     monkeypatch.setenv("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
     machine = new_machine("c1", with_podman)
     # The machine's own root is an overlay, on which podman can have no other.
@@ -58,6 +62,12 @@ def container(new_machine: NewMachine, with_podman: Layers, monkeypatch: pytest.
     machine.options = (*NSPAWN, f"--bind={storage}:/var/lib/containers")
     for name, text in SETTINGS.items():
         machine.write(name, text)
+    return machine
+
+
+@pytest.fixture
+def container(machine: Machine) -> Machine:
+    """A machine on which the image is loaded and installed, as docs/containers.md says."""
     archive = containers.container_image()
     shutil.copy(archive, machine.root / "srv/locksmith.oci.tar")
     machine.start()
@@ -162,3 +172,53 @@ def says_in_journal(machine: Machine, sentence: str) -> bool:
 def is_idle(machine: Machine) -> bool:
     status = machine.run("systemctl", "show", "locksmithd.service", "--value", "--property=StatusText").stdout
     return status.startswith("idle")
+
+
+def test_the_server_runs_from_its_image_as_the_docs_say(machine: Machine, etcd: Etcd) -> None:
+    """No right, no writable file, and a secret that its user alone may read."""
+    archive = containers.server_of(containers.container_image())
+    version = image_of.tag_of(containers.version_of(containers.container_image()))
+    [port] = free_ports(1)
+    machine.write(
+        "etc/locksmith/locksmith.toml",
+        f"""
+        strategy = "off"
+        etcd.endpoints = {json.dumps(etcd.endpoints)}
+        server.address = "::"
+        server.port = {port}
+        server.groups.web.password-file = "/etc/locksmith/password"
+        """,
+    )
+    machine.write("etc/locksmith/password", "a password of 24 letters and more\n")
+    shutil.copy(archive, machine.root / f"srv/{archive.name}")
+    machine.start()
+    machine.wait_booted()
+    in_shell(machine, "chown 65532 /etc/locksmith/password; chmod 600 /etc/locksmith/password")
+    load, run, check = documented()
+    in_shell(machine, load.replace("locksmith-server-VERSION.oci.tar", f"/srv/{archive.name}"))
+    # The machine has no network of its own, as its host's is that of etcd.
+    run = run.replace("VERSION", version).replace("--publish=3333:3333", "--network=host")
+    # In the foreground, in a unit of its own: with the end of a unit, systemd ends what podman has left in it.
+    assert "--detach" in run
+    machine.run("systemd-run", "--quiet", "--working-directory=/", "sh", "-c", run.replace("--detach", ""))
+    wait_until(lambda: alive(port), limit=START_LIMIT, what="the server answers")
+    checked = check.replace("VERSION", version).replace("--rm", "--rm --network=host")
+    assert "server.groups" in in_shell(machine, checked)
+    assert in_shell(machine, "podman exec locksmith-server id -u").strip() == "65532"
+    in_shell(machine, "podman stop locksmith-server")
+    shown = in_shell(machine, "podman inspect --format '{{.State.ExitCode}}' locksmith-server")
+    assert shown.strip() == "0"
+
+
+def documented() -> list[str]:
+    """Give the commands of docs/containers.md for the server: load, run, check."""
+    text = (image.REPOSITORY / "docs/containers.md").read_text()
+    section = text.partition("\n## The server\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return "".join(blocks).replace("\\\n", "").splitlines()
+
+
+def alive(port: int) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+        return bool(answer.read() == b"ok\n")
+    return False

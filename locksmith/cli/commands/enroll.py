@@ -4,15 +4,17 @@ Above 300 lines, in one piece: one function for each of its commands.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import click
 
 from locksmith.cli import complete
 from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
-from locksmith.cli.commands.enroll_names import MACHINE_ID, Meant, find, name_argument, unknown
+from locksmith.cli.commands.enroll_names import Meant, find, name_argument, unknown
+from locksmith.cli.commands.enroll_person import new_credential, operator, read_length, viewer
 from locksmith.cli.commands.enroll_view import HEAD, certificates_of, fields, row, title, until
+from locksmith.cli.empty import not_empty
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
 from locksmith.cli.session import Session, author, invoking_user, pass_session
@@ -22,18 +24,14 @@ from locksmith.fleet.phrases import group_name
 from locksmith.host.hostname import read_hostname
 from locksmith.lock.credentials import CredentialStore, Kept
 from locksmith.lock.history import History
-from locksmith.lock.records.credential import ENROLMENT, OPERATOR, VIEWER, Credential
+from locksmith.lock.records.credential import ENROLMENT
 from locksmith.lock.records.event import REVOKED
 from locksmith.store.protocol import Store
-from locksmith.util.tokens import Token
 from locksmith.util.words import quoted
-from locksmith.window.duration import parse_duration
 
 NOTICED: Final = "servers refuse it within 5 s"
 LONGEST_SECRET: Final = timedelta(days=7)
 """For how long machines can enrol with one secret at most."""
-LONGEST_NAME: Final = 100
-"""Characters of a person's name."""
 
 
 @click.group(cls=GoGroup, invoke_without_command=True)
@@ -49,10 +47,21 @@ def enroll(context: click.Context, /) -> None:
 
 
 enroll.add_command(enroll_machine, "machine")
+enroll.add_command(viewer, "viewer")
+enroll.add_command(operator, "operator")
+
+
+group_argument = click.argument(
+    "group",
+    metavar="[GROUP]",
+    required=False,
+    callback=not_empty("GROUP", "name a group, or leave it out for the configured one"),
+    shell_complete=complete.groups,
+)
 
 
 @enroll.command("open", cls=GoCommand)
-@click.argument("group", metavar="[GROUP]", required=False, shell_complete=complete.groups)
+@group_argument
 @click.option("--lasts", cls=GoOption, metavar="D", default="1h", show_default=True, help="For how long, up to 7d.")
 @click.option("--most", cls=GoOption, type=click.IntRange(1), metavar="N", help="Enrol so many machines at most.")
 @pass_session
@@ -63,8 +72,8 @@ def open_(session: Session, *, group: str | None, lasts: str, most: int | None) 
     """
     group = session.config.group if group is None else group
     refuse_group(group)
-    length = _length(lasts, "--lasts", LONGEST_SECRET)
-    new = _new(session, ENROLMENT, "", (group,), length=length, most=most)
+    length = read_length(lasts, "--lasts", LONGEST_SECRET)
+    new = new_credential(session, ENROLMENT, "", (group,), length=length, most=most)
     token = session.with_store(lambda store: CredentialStore(store).open_enrolment(new, length.total_seconds()))
     say_own(token.text)
     note(
@@ -74,7 +83,7 @@ def open_(session: Session, *, group: str | None, lasts: str, most: int | None) 
 
 
 @enroll.command("close", cls=GoCommand)
-@click.argument("group", metavar="[GROUP]", required=False, shell_complete=complete.groups)
+@group_argument
 @pass_session
 def close(session: Session, *, group: str | None) -> None:
     """End the enrolment secrets of a group. Machines that are enrolled stay so."""
@@ -82,38 +91,6 @@ def close(session: Session, *, group: str | None) -> None:
     ended = session.with_store(lambda store: CredentialStore(store).close_enrolments(group))
     name = group_name(group)
     say(f"{name}: {ended} enrolment secret{'s' * (ended != 1)} ended" if ended else f"nothing to end: {name} has none")
-
-
-only_option = click.option(
-    "--only",
-    "groups",
-    cls=GoOption,
-    multiple=True,
-    metavar="GROUP",
-    shell_complete=complete.groups,
-    help="It counts for this group alone; repeated, it adds.",
-)
-for_option = click.option("--for", "lasts", cls=GoOption, metavar="D", help="End it after a while, like 90d.")
-
-
-@enroll.command("viewer", cls=GoCommand)
-@click.argument("name", metavar="NAME")
-@only_option
-@for_option
-@pass_session
-def viewer(session: Session, *, name: str, groups: tuple[str, ...], lasts: str | None) -> None:
-    """Make a token with which a person, or a program, may see groups: on the page, in the API, the metrics."""
-    _person(session, VIEWER, name, groups, lasts)
-
-
-@enroll.command("operator", cls=GoCommand)
-@click.argument("name", metavar="NAME")
-@only_option
-@for_option
-@pass_session
-def operator(session: Session, *, name: str, groups: tuple[str, ...], lasts: str | None) -> None:
-    """Make a token with which a person may give orders too: freeze, hold, resume, unlock and others."""
-    _person(session, OPERATOR, name, groups, lasts)
 
 
 @enroll.command("list", cls=GoCommand)
@@ -135,7 +112,13 @@ def list_(session: Session, *, as_json: bool) -> None:
 
 
 in_option = click.option(
-    "--in", "group", cls=GoOption, metavar="GROUP", shell_complete=complete.groups, help="The group of it."
+    "--in",
+    "group",
+    cls=GoOption,
+    metavar="GROUP",
+    callback=not_empty("--in", "name the group of the token, or leave it out for all that the machine has"),
+    shell_complete=complete.groups,
+    help="The group of it.",
 )
 person_option = click.option("--person", cls=GoOption, is_flag=True, help="NAME is a person's, and no machine's.")
 
@@ -243,56 +226,6 @@ def _let_certificates_count(session: Session, name: str) -> None:
         return meant.machine
 
     say(f"{certificates_of(session.with_store(work))} counts again, within 5 s")
-
-
-def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts: str | None) -> None:
-    if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
-        raise UsageError(f"a name has 1 to {LONGEST_NAME} characters that can be printed; nothing was done")
-    if MACHINE_ID.fullmatch(name):
-        raise UsageError(f"{name} is a machine-id, which means that machine alone: use another name; nothing was done")
-    length = _length(lasts, "--for") if lasts is not None else None
-    new = _new(session, role, name, tuple(groups), length=length)
-    ttl = length.total_seconds() if length else None
-
-    async def work(store: Store) -> Token:
-        return await CredentialStore(store).add_person(new, ttl)
-
-    say_own(session.with_store(work).text)
-    ends = f", until {until(new)}" if new.until else ""
-    note(f"{name} is enrolled as {role}{ends}. This is the only time that the token is shown: give it to {name} alone")
-
-
-def _new(
-    session: Session,
-    role: str,
-    holder: str,
-    groups: tuple[str, ...],
-    *,
-    length: timedelta | None,
-    most: int | None = None,
-) -> Credential:
-    now = datetime.now(UTC).replace(microsecond=0)
-    return Credential(
-        role=role,
-        holder=holder,
-        digest="",
-        since=now,
-        groups=groups,
-        who=invoking_user(),
-        host=read_hostname(session.paths),
-        until=now + length if length else None,
-        most=most,
-    )
-
-
-def _length(text: str, flag: str, longest: timedelta = timedelta(days=3660)) -> timedelta:
-    try:
-        length = parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{flag}: {error}") from None
-    if not timedelta(seconds=1) <= length <= longest:
-        raise UsageError(f"{flag}: {text} is not between 1s and {longest.days}d; nothing was done")
-    return length
 
 
 async def _note(store: Store, machine: str, found: Sequence[Kept], group: str) -> None:

@@ -8,7 +8,8 @@ from typing import Final
 import click
 
 from locksmith.cli.commands.enroll_view import title
-from locksmith.errors import LockError, UsageError
+from locksmith.cli.empty import not_empty
+from locksmith.errors import LockError
 from locksmith.lock.credentials import CredentialStore, Kept
 from locksmith.lock.records.credential import MACHINE
 from locksmith.store.protocol import Store
@@ -29,14 +30,9 @@ class Meant:
     revocation: Kept | None = None
 
 
-def _refuse_empty(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    """Refuse what a shell makes of a variable that is not set: machines without a host name would be meant."""
-    if not name.strip():
-        raise UsageError("NAME is empty: give a machine-id, a host name, or a person's name; nothing was done")
-    return name
-
-
-name_argument = click.argument("name", metavar="NAME", callback=_refuse_empty)
+name_argument = click.argument(
+    "name", metavar="NAME", callback=not_empty("NAME", "give a machine-id, a host name, or a person's name")
+)
 
 
 async def find(store: Store, name: str, group: str | None, *, person: bool = False) -> Meant:

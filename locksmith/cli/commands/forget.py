@@ -4,6 +4,7 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.choose import choose
+from locksmith.cli.empty import not_empty
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option
@@ -20,7 +21,12 @@ from locksmith.util.words import quoted
 
 
 @click.command(cls=GoCommand)
-@click.argument("machine", metavar="MACHINE", shell_complete=complete.absent_machines)
+@click.argument(
+    "machine",
+    metavar="MACHINE",
+    callback=not_empty("MACHINE", "give a machine-id, or a host name"),
+    shell_complete=complete.absent_machines,
+)
 @reason_option
 @json_flag
 @pass_session

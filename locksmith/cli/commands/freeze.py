@@ -35,6 +35,7 @@ from locksmith.lock.records.order import Order
 from locksmith.store.protocol import Store
 from locksmith.util.commands import with_group
 from locksmith.util.words import named, quoted
+from locksmith.util.zincati import client_of
 from locksmith.window.duration import parse_duration
 
 T = TypeVar("T")
@@ -154,7 +155,7 @@ def hold(session: Session, *, machine: str, reason: str, until: str | None, long
     machine_id, name = match.machine_id, match.name or match.machine_id
 
     done = with_orders(session, lambda orders: acts.hold(orders, author(), (machine_id, match.name), order, ttl))
-    late = [claim for claim in done.too_late if claim.holder == machine_id]
+    late = [claim for claim in done.too_late if claim.holder in {machine_id, client_of(machine_id)}]
     if as_json:
         print_json({"group": session.config.group, "id": machine_id, "hold": order_fields(order), "late": bool(late)})
         return

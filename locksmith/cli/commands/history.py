@@ -7,6 +7,7 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.choose import choose
+from locksmith.cli.empty import not_empty
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.group_names import note_unknown_group
 from locksmith.cli.moments import past as past_moment
@@ -35,6 +36,7 @@ from locksmith.util.words import span
     "--machine",
     cls=GoOption,
     metavar="MACHINE",
+    callback=not_empty("--machine", "give a machine-id or a host name, or leave it out for all"),
     shell_complete=complete.machines,
     help="Only what is about this machine, by any name of it.",
 )

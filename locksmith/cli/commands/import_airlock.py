@@ -26,6 +26,11 @@ from locksmith.store.settings import V3
 from locksmith.util.words import count, named, quoted
 
 _NEXT = "airlock grants no slot there any more: serve these groups with locksmith-server, at the address of airlock"
+_RUNNING = (
+    "an airlock that still runs makes the semaphore of each group of its configuration that has none in etcd yet, with "
+    "all its slots, at the first call for it. The import does not close that. So stop every airlock, and its unit: "
+    "`pkill --exact airlock` on each of its machines; then `ss -ltnp` shows none"
+)
 _STILL_OPEN = (
     "airlock's semaphores are as they were: an airlock that runs lets machines reboot that hold no slot here. Keep it "
     "stopped"
@@ -69,6 +74,8 @@ def import_airlock(
     plans = [_plan(session, group, terms) for group in wanted]
     _refuse(plans)
     todo = [one for one in plans if one.outcome is Outcome.IMPORT]
+    if todo:
+        note(f"Warning: {_RUNNING}")
     if dry_run:
         _tell(plans, [_planned(one) for one in plans], [], as_json=as_json)
         return

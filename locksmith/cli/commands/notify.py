@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from locksmith.cli import complete
+from locksmith.cli.empty import not_empty
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import fail, json_flag, print_json, say
 from locksmith.cli.run import FAILED
@@ -27,10 +28,15 @@ TEST = "test"
 
 @click.command(cls=GoCommand)
 @click.option("--test", "is_test", cls=GoOption, is_flag=True, help="Send a test message to each target.")
-@click.argument("target", required=False, default="", shell_complete=complete.targets)
+@click.argument(
+    "target",
+    required=False,
+    callback=not_empty("TARGET", "name a target, or leave it out for all"),
+    shell_complete=complete.targets,
+)
 @json_flag
 @pass_session
-def notify(session: Session, *, is_test: bool, target: str, as_json: bool) -> int:
+def notify(session: Session, *, is_test: bool, target: str | None, as_json: bool) -> int:
     """Show where locksmith-server sends notifications, or test it.
 
     Run it on the machine of locksmith-server, as root: it reads that server's configuration, and no etcd.
@@ -39,7 +45,7 @@ def notify(session: Session, *, is_test: bool, target: str, as_json: bool) -> in
     from locksmith.config.notify import chosen
 
     settings = load_notify(session.paths, os.environ).notify
-    targets = chosen(settings, target)
+    targets = chosen(settings, target or "")
     if not is_test:
         _show(targets, as_json=as_json)
         return 0

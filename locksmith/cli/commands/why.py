@@ -10,6 +10,7 @@ import click
 
 from locksmith.cli import complete
 from locksmith.cli.choose import choose
+from locksmith.cli.empty import not_empty
 from locksmith.cli.go_flags import GoCommand
 from locksmith.cli.output import json_flag, note, print_json, say_all
 from locksmith.cli.pasted import pasteable
@@ -36,7 +37,13 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=GoCommand)
-@click.argument("machine", metavar="[MACHINE]", required=False, shell_complete=complete.machines)
+@click.argument(
+    "machine",
+    metavar="[MACHINE]",
+    required=False,
+    callback=not_empty("MACHINE", "give a machine-id or a host name, or leave it out for this machine"),
+    shell_complete=complete.machines,
+)
 @json_flag
 @pass_session
 def why(session: Session, *, machine: str | None, as_json: bool) -> None:

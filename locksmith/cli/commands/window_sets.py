@@ -7,6 +7,7 @@ import click
 from locksmith.cli import complete
 from locksmith.cli.commands.window_options import calendar_options, read_written
 from locksmith.cli.commands.window_view import warning
+from locksmith.cli.empty import not_empty
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, invoking_user, pass_session, reason_option
@@ -19,9 +20,11 @@ from locksmith.util.records import moment
 from locksmith.util.words import listed, quoted
 from locksmith.window.window_set import EXAMPLE, WindowSet
 
+set_name = not_empty("NAME", "name the set, as window.sets has it")
+
 
 @click.command("set", cls=GoCommand)
-@click.argument("name", shell_complete=complete.window_sets)
+@click.argument("name", callback=set_name, shell_complete=complete.window_sets)
 @click.option("--open", "windows", cls=GoOption, multiple=True, metavar="W", help="A window: 'Mon..Fri 02:00 for 3h'.")
 @click.option(
     "--blackout", "blackouts", cls=GoOption, multiple=True, metavar="B", help="A blackout: '*-12-20..*-01-06'."
@@ -81,7 +84,12 @@ def set_(
 
 
 @click.command("show", cls=GoCommand)
-@click.argument("name", required=False, shell_complete=complete.window_sets)
+@click.argument(
+    "name",
+    required=False,
+    callback=not_empty("NAME", "name a set, or leave it out for all"),
+    shell_complete=complete.window_sets,
+)
 @json_flag
 @pass_session
 def show(session: Session, *, name: str | None, as_json: bool) -> None:

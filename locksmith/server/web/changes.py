@@ -35,6 +35,6 @@ class Changes:
             except (StoreError, TimeoutError):
                 groups = self._site.fleet.followed()
         allowed = [group for group in groups if may(identity, Action.READ, group) and self._site.fleet.follows(group)]
-        if self._streams.is_full(identity.name):
+        if not self._streams.makes_room(identity.name):
             return answer(b"too many streams are open\n", "text/plain; charset=utf-8", 503, {"Retry-After": "30"})
         return self._streams.stream(request, identity.name, allowed, dict(HEADERS))

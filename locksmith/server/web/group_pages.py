@@ -12,6 +12,7 @@ from locksmith.fleet.event_words import newest_first
 from locksmith.fleet.explain import explain
 from locksmith.fleet.lookup import known_names
 from locksmith.fleet.machine_table import Weight
+from locksmith.fleet.past import events_of
 from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, may
 from locksmith.server.web.machine import machine_facts
@@ -91,7 +92,7 @@ class GroupPages:
         if one is None:
             raise RefusedError(503, "etcd does not answer", sight.problem)
         view, now = one.view, one.now
-        events = [event for event in sight.events if event.holder == machine_id or f"({machine_id})" in event.detail]
+        events = events_of(sight.events, machine_id)
         known = known_names(view)
         if machine_id not in known and not events:
             raise RefusedError(404, "No such machine", f"No machine {machine_id!r} is known in this group.")

@@ -12,14 +12,14 @@ from starlette.routing import BaseRoute, Route
 
 from locksmith.errors import CorruptValueError, LockError, LocksmithError, OutcomeUnknownError, StoreError
 from locksmith.fleet.acts import Author
-from locksmith.lock.errors import ChangedClaimError, ChangedOrderError
+from locksmith.lock.errors import ChangedClaimError, ChangedIncidentsError, ChangedOrderError
 from locksmith.lock.records.order import Order
 from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, forbidden
 from locksmith.server.web.plans import Plan, Planner, StalePageError
 from locksmith.server.web.render import group_of, group_segment
 from locksmith.server.web.requests import LONGEST_REASON, query, read_form
-from locksmith.server.web.site import ROOT, RefusedError, Site
+from locksmith.server.web.site import RefusedError, Site
 from locksmith.store.protocol import Store
 from locksmith.util.text import one_line
 from locksmith.window.duration import parse_duration
@@ -78,7 +78,7 @@ class OrderPages:
         order, ttl = _order(identity, filled)
         try:
             done = await planner.give(plan, filled.version, Author(identity.name, self._host), order, ttl)
-        except (StalePageError, ChangedClaimError, ChangedOrderError) as error:
+        except (StalePageError, ChangedClaimError, ChangedIncidentsError, ChangedOrderError) as error:
             plan = await self._planned(planner)
             wrong = f"{NOT_UP_TO_DATE}: {error}."
             return self._page(request, identity, planner, plan, filled=filled, wrong=wrong, status=409)
@@ -93,7 +93,7 @@ class OrderPages:
         about = f" for {plan.machine}" if plan.machine else ""
         log.info("%s ordered %s%s in group %r", identity.name, plan.order, about, planner.group)
         await self._site.fleet.refresh(planner.group)
-        here = f"{ROOT}groups/{group_segment(planner.group)}"
+        here = f"{self._site.root}groups/{group_segment(planner.group)}"
         return self._site.message(
             request,
             identity,

@@ -13,6 +13,7 @@ from locksmith.fleet.group import GroupView
 from locksmith.fleet.lookup import known_names
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reboot_words import reboot_words
+from locksmith.lock.acknowledge import seen
 from locksmith.lock.admission import read_order
 from locksmith.lock.holder import HolderState
 from locksmith.lock.orders import OperatorOrders
@@ -24,6 +25,7 @@ from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.protocol import Reading, Store
 from locksmith.util.commands import naming_group
 from locksmith.util.words import clock
+from locksmith.util.zincati import client_of
 
 GROUP_ORDERS: Final = ("freeze", "thaw", "resume")
 MACHINE_ORDERS: Final = ("hold", "unhold", "unlock")
@@ -50,6 +52,8 @@ class Plan:
     needs_reason: bool = False
     can_end: bool = False
     possible: bool = True
+    incidents: Sequence[Incident] = ()
+    """What has gone wrong, for `resume`."""
 
 
 class Planner:
@@ -86,7 +90,8 @@ class Planner:
     async def give(self, plan: Plan, shown: str, author: Author, order: Order, ttl: float | None) -> list[str]:
         """Give the order, of the version that was `shown`; say what was done. `plan` is as everything is now.
 
-        `StalePageError`, `ChangedOrderError`, `ChangedClaimError`: it was another thing, and nothing was done.
+        `StalePageError`, `ChangedOrderError`, `ChangedClaimError`, `ChangedIncidentsError`: it was another thing, and
+        nothing was done.
         """
         if not plan.possible or shown != plan.version:
             raise StalePageError(_now_words(plan))
@@ -103,7 +108,7 @@ class Planner:
                 return [f"{_capital(group_name(self.group))} is no longer frozen; that was {was_words(before)}."]
             case "resume":
                 found: list[Incident] = []
-                await acts.resume(self._orders, author, order, found)
+                await acts.resume(self._orders, author, order, found, shown=plan.incidents)
                 nothing = "" if found else f": {acts.NOTHING_WRONG} in it"
                 may = f"{_capital(group_name(self.group))} may reboot{nothing}."
                 return [*(f"Acknowledged: {one.describe()}." for one in found), may]
@@ -167,13 +172,13 @@ class Planner:
             effects.append(f"Nothing has gone wrong in {name}.")
         effects.append("Machines that wait because the store was restored from a backup believe it from then on.")
         warnings = ["Inspect these machines first: the next one may fare no better."] if found else []
-        return Plan("resume", f"Resume {name}", "Resume", effects, _digest(found), warnings)
+        return Plan("resume", f"Resume {name}", "Resume", effects, _digest(found), warnings, incidents=found)
 
     async def _hold(self, view: GroupView) -> Plan:
         reading = await self._store.get(keys.hold_key(self.group, self._machine))
         stands = read_order(reading.entry, HOLD)
         warnings = [f"It is held back already {was_words(stands)}. That is replaced."] if stands is not None else []
-        if [one for one in _committed(view) if one.holder == self._machine]:
+        if [one for one in _committed(view) if one.holder in {self._machine, client_of(self._machine)}]:
             warnings.append(
                 f"{self._name} is past the point of no return: it reboots once more, which nothing stops now."
             )
@@ -240,7 +245,7 @@ def _claim_version(state: HolderState, *, absent: bool) -> str:
 
 def _digest(found: Sequence[Incident]) -> str:
     """Name what has gone wrong: another machine, or another fault, is another thing."""
-    text = "\n".join(sorted(f"{one.claim.holder} {one.claim.nonce} {one.how}" for one in found))
+    text = "\n".join(sorted(" ".join(seen(one)) for one in found))
     return sha256(text.encode()).hexdigest()[:32]
 
 

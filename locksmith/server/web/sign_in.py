@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 from locksmith.server.answers import Answer
 from locksmith.server.web.render import HEADERS
 from locksmith.server.web.requests import BadFormError, query, read_form
-from locksmith.server.web.site import ROOT, Site
+from locksmith.server.web.site import Site
 
 
 class SignIn:
@@ -27,14 +27,16 @@ class SignIn:
         ]
 
     async def _form(self, request: Request) -> Response:
-        return self._site.render(request, None, "sign_in.html", next=inside(query(request, "next", 500)), wrong="")
+        return self._site.render(
+            request, None, "sign_in.html", next=inside(query(request, "next", 500), self._site.root), wrong=""
+        )
 
     async def _sign_in(self, request: Request) -> Response:
         try:
             form = await read_form(request)
         except BadFormError as error:
             return self._site.message(request, None, error.status, "This form cannot be read", f"{error}.")
-        to = inside(form.get("next", ""))
+        to = inside(form.get("next", ""), self._site.root)
         if problem := _of_another_site(request):
             return self._site.render(request, None, "sign_in.html", 403, next=to, wrong=problem)
         signed_in = await self._site.people.sign_in(request, form.get("token", "").strip())
@@ -42,7 +44,7 @@ class SignIn:
             sentence = signed_in.refusal.sentence if signed_in.refusal else "that is no token"
             return self._site.render(request, None, "sign_in.html", signed_in.status, next=to, wrong=f"{sentence}.")
         headers = {**HEADERS, "Cache-Control": "no-store", "Set-Cookie": signed_in.cookie}
-        return RedirectResponse(to or ROOT, 303, headers)
+        return RedirectResponse(to or self._site.root, 303, headers)
 
     async def _sign_out(self, request: Request) -> Response:
         try:
@@ -54,12 +56,14 @@ class SignIn:
             return self._site.message(request, None, problem.status, "You are still signed in", f"{sentence}.")
         headers = {**HEADERS, "Cache-Control": "no-store"}
         cookie = await self._site.people.sign_out(request)
-        return RedirectResponse(f"{ROOT}sign-in", 303, {**headers, **({"Set-Cookie": cookie} if cookie else {})})
+        if cookie:
+            headers["Set-Cookie"] = cookie
+        return RedirectResponse(f"{self._site.root}sign-in", 303, headers)
 
 
-def inside(path: str) -> str:
-    """Give an address of this site; empty: it is one of another, or none."""
-    if not path.startswith("/") or path.startswith(("//", "/\\")) or "\\" in path or not path.isprintable():
+def inside(path: str, root: str) -> str:
+    """Give an address of this site, whose addresses begin with `root`; empty: it is one of another, or none."""
+    if not path.startswith(root) or path.startswith(("//", "/\\")) or "\\" in path or not path.isprintable():
         return ""
     parts = urlsplit(path)
     return path if not parts.scheme and not parts.netloc else ""

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -22,8 +22,6 @@ from locksmith.server.web.views import GroupPage
 
 log = logging.getLogger(__name__)
 
-ROOT: Final = "/"
-
 Handler = Callable[[Request], Awaitable[Response]]
 Show = Callable[[Request, Identity], Awaitable[Response]]
 
@@ -39,7 +37,8 @@ class RefusedError(Exception):
 class Site:
     """A fleet, for its pages. `clock` is local time; `halt_after` is what halts a group, by the configuration.
 
-    `served` are groups that exist although etcd has nothing of them yet.
+    `served` are groups that exist although etcd has nothing of them yet. `prefix` is the path below which browsers find
+    the page, as `/locksmith`.
     """
 
     def __init__(
@@ -50,7 +49,9 @@ class Site:
         *,
         halt_after: HaltAfter = FIRST,
         served: frozenset[str] = frozenset(),
+        prefix: str = "",
     ) -> None:
+        self.root = f"{prefix}/"
         self.fleet, self.people, self.clock = fleet, people, clock
         self.halt_after, self._served = halt_after, served
 
@@ -77,7 +78,7 @@ class Site:
         self, request: Request, identity: Identity | None, template: str, status: int = 200, /, **values: Any
     ) -> Response:
         """Give a page of a template."""
-        shared = {"root": ROOT, "identity": identity, "now": self.clock(), "problem": "", "name": None}
+        shared = {"root": self.root, "identity": identity, "now": self.clock(), "problem": "", "name": None}
         csrf = self.people.csrf_token(request) if identity else ""
         headers = {"Retry-After": "5"} if status == 503 else {}  # noqa: PLR2004 - Service Unavailable
         return page(render_template(template, {**shared, "csrf": csrf, **values}), status, headers)
@@ -99,7 +100,7 @@ class Site:
             identity,
             "message.html",
             status,
-            **{"back": ROOT, "heading": heading, "sentences": sentences, **values},
+            **{"back": self.root, "heading": heading, "sentences": sentences, **values},
         )
 
     async def visible(self, identity: Identity) -> list[str]:
@@ -135,13 +136,10 @@ class Site:
         """Ask whom the server does not know to sign in; say to others why not."""
         sentence = refused.refusal.sentence if refused.refusal else ""
         if request.method == "GET" and refused.status == 401:  # noqa: PLR2004 - not signed in
-            path = request.scope["path"] + (f"?{request.url.query}" if request.url.query else "")
-            to = f"{ROOT}sign-in" + ("" if path == ROOT else f"?next={quote(path)}")
+            path = request.scope["path"][1:] + (f"?{request.url.query}" if request.url.query else "")
+            to = f"{self.root}sign-in" + (f"?next={quote(self.root + path)}" if path else "")
             return RedirectResponse(to, 303, {**HEADERS, "Cache-Control": "no-store"})
         if refused.status == 503:  # noqa: PLR2004 - Service Unavailable
             return self.message(request, None, 503, "etcd does not answer", f"{sentence}.")
-        return self.message(request, None, refused.status, "Not for you", f"{sentence}.", **_way_in())
-
-
-def _way_in() -> dict[str, str]:
-    return {"link": f"{ROOT}sign-in", "link_words": "Sign in"}
+        way_in = {"link": f"{self.root}sign-in", "link_words": "Sign in"}
+        return self.message(request, None, refused.status, "Not for you", f"{sentence}.", **way_in)

@@ -142,7 +142,7 @@ class GroupPage:
         counts = Counter(one.how for one in self.holders if one.how in ALARMING)
         found += [Badge(f"{number} {how}", Weight.WRONG) for how, number in counts.items()]
         found += [Badge("frozen", Weight.BUSY, self.frozen)] if view.freeze else []
-        found += [Badge(f"{len(view.holds)} held back", Weight.BUSY)] if view.holds else []
+        found += [Badge(f"{len(view.held_back)} held back", Weight.BUSY)] if view.holds else []
         if rehearsing := sum(node.dry_run for node in view.machines.values()):
             found.append(Badge(f"{rehearsing} in a dry run", Weight.BUSY))
         if view.share is not None and view.share.is_void(view.semaphore.max):

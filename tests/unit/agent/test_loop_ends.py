@@ -158,16 +158,16 @@ def test_a_daemon_that_stops_lets_go_of_everything_that_it_reached(with_presence
 @pytest.mark.parametrize(
     ("bench", "leaves"),
     [
-        (Bench(need=False), True),
-        (Bench(does={"request": lambda: DENIED}), True),
-        (Bench(does={"request": raising(OutcomeUnknownError("no answer"))}), False),
-        (Bench(), False),
+        ({"need": False}, True),
+        ({"does": {"request": lambda: DENIED}}, True),
+        ({"does": {"request": raising(OutcomeUnknownError("no answer"))}}, False),
+        ({}, False),
     ],
     ids=["idle", "queued", "perhaps with a slot", "rebooting"],
 )
 def test_only_a_machine_that_holds_nothing_ends_its_presence_when_its_daemon_stops(bench, leaves):
     presence = Shown()
-    play(bench, nothing, presence=presence)
+    play(Bench(**bench), nothing, presence=presence)
     assert ("left" in presence.states) == leaves
     assert presence.states[-1] == "closed"
 

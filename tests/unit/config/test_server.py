@@ -9,6 +9,7 @@ from locksmith.config.load import load_daemon, load_server
 from locksmith.config.problems import Problems
 from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.config.show import describe
+from locksmith.config.urls import public_url
 from locksmith.errors import UsageError
 from locksmith.host.paths import Paths
 
@@ -44,6 +45,7 @@ def test_each_key_is_read_and_shown(paths):
         [server]
         address = "::"
         port = 0
+        url = "https://ops.example/locksmith/"
         hook-limit = "1m"
         metrics-clients = ["10.0.0.7"]
         [server.groups.default]
@@ -66,6 +68,8 @@ def test_each_key_is_read_and_shown(paths):
     }
     shown = {key: value for key, value, _ in describe(config)}
     assert shown["server.port"] == "0"
+    assert shown["server.url"] == '"https://ops.example/locksmith"'
+    assert (server.prefix, server.is_reached_by_tls) == ("/locksmith", True)
     assert shown["server.metrics-clients"] == '["10.0.0.7/32"]'
     assert shown["server.groups"] == (
         '{"default" = {"clients" = ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"], "limit" = "20m", '
@@ -149,7 +153,7 @@ def test_a_password_that_others_can_change_is_refused_and_a_short_one_warned_of(
     secret.chmod(0o600)
     assert problems_of(paths, text) == []
     short, plain = load_server(paths, {}, Problems()).cautions
-    assert "the password of the group a has less than 12 characters" in short
+    assert "a password of the group a has less than 12 characters" in short
     assert "the passwords of a are sent to 0.0.0.0 without TLS" in plain
 
 
@@ -177,3 +181,35 @@ def test_windows_that_bind_no_client_are_warned_of(paths, text):
 def test_a_rule_that_is_empty_is_refused(paths, rule):
     other = ANY if "clients" not in rule else "password-file = '/x'"
     assert "which is empty: leave it out" in problems_of(paths, f"[server.groups.a]\n{rule}\n{other}")[0]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("/locksmith", "must be a URL like https://ops.example/locksmith, not '/locksmith'"),
+        ("https://olga:secret@ops.example/", "must not have a user or a password in the URL: they are of each caller"),
+        ("https://ops.example/l?x=1", "must be a URL like https://ops.example/locksmith, without a query"),
+        ("https://ops.example/a%2Fb", "must have a path of letters, digits and . _ ~ - between slashes"),
+        ("https://ops.example/a//b", "must have a path of letters, digits and . _ ~ - between slashes"),
+        ("https://ops.example/../x", "must have a path of letters, digits and . _ ~ - between slashes"),
+        ("https://ops.example/groups/x", "must have a path that does not begin with /groups: "),
+    ],
+)
+def test_a_url_that_no_proxy_can_have_is_refused(paths, url, said):
+    found = problems_of(paths, f'[server]\nurl = "{url}"\ngroups.default.certificates = false')
+    assert any(one.startswith(f"server.url {said}") for one in found), found
+    assert "secret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("url", "prefix", "by_tls"),
+    [
+        ("", "", False),
+        ("http://ops:8080", "", False),
+        ("https://ops.example/", "", True),
+        ("http://o/a/b/", "/a/b", False),
+    ],
+)
+def test_a_url_says_the_path_and_whether_people_come_by_tls(url, prefix, by_tls):
+    settings = ServerSettings(url=public_url(url))
+    assert (settings.prefix, settings.is_reached_by_tls) == (prefix, by_tls)

@@ -24,8 +24,10 @@ from locksmith.lock.records import states
 from locksmith.lock.records.order import FREEZE, HALT, HOLD, RESTORED, SPACING, TAKE_FAILS
 from locksmith.lock.records.states import ERRORS, REASONS
 from locksmith.server.figures import NO_FIGURES, OUTCOMES, Figures
-from locksmith.server.notify import NoticeCounts
+from locksmith.server.notice_post import NoticeCounts
+from locksmith.server.store_marks import StoreMarks
 from locksmith.store.observed import KINDS, RESULTS
+from locksmith.store.settings import StoreSettings
 from locksmith_strategies.fleet_lock import SERVER
 
 REPOSITORY = Path(__file__).parents[3]
@@ -56,6 +58,14 @@ def documented(heading: str, columns: int) -> list[list[str]]:
     return [row for row in rows if len(row) == columns]
 
 
+def of_server() -> list[Metric]:
+    """Give what a server serves."""
+    families = list(Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect())
+    more = (NoticeCounts(["ops"]), StoreMarks(StoreSettings(), ["web"]))
+    families[-1:-1] = [family for one in more for family in one.collect()]
+    return families
+
+
 def test_the_list_is_what_is_served():
     def kind(family: Metric) -> str:
         return "gauge" if family.type == "info" else family.type
@@ -71,10 +81,8 @@ def test_the_list_is_what_is_served():
 
 
 def test_the_list_of_the_server_is_what_it_serves():
-    families = list(Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect())
-    families[-1:-1] = NoticeCounts(["ops"]).collect()
     found = []
-    for family in families:
+    for family in of_server():
         [sample, *_] = family.samples
         kind = "gauge" if family.type == "info" else family.type
         found.append([sample.name, kind, " ".join(sample.labels), family.documentation])
@@ -129,8 +137,7 @@ def test_each_alert_has_its_line_in_the_documentation():
 
 @pytest.mark.slow
 def test_the_alerts_and_examples_ask_for_what_is_served():
-    of_server = Figures({"web": NO_FIGURES}, {("pre-reboot", "granted"): 1}, {("wait", "ok"): 1}).collect()
-    names = {sample.name for family in [*served(), *of_server] for sample in family.samples}
+    names = {sample.name for family in [*served(), *of_server()] for sample in family.samples}
     recorded = set(re.findall(r"- record: (\S+)", RULES))
     expressions = re.findall(r"^ +(?:expr: (?!\|)|(?! *(?:- |\w+: )) {10,})(.*\blocksmith_.*)", RULES, re.MULTILINE)
     examples = re.findall(r"```promql\n(.*?)```", DOCS, re.DOTALL)

@@ -1,20 +1,24 @@
 """A `resume`, swap by swap: what was wrong at its beginning is acknowledged, and what goes wrong later is not."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 
+from locksmith.fleet.reader import read_group
 from locksmith.lock import acknowledge
 from locksmith.lock.acknowledge import Acknowledgement, _Tried
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.claim_reader import Holders
+from locksmith.lock.errors import ChangedIncidentsError
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.records import incident, keys
-from locksmith.lock.records.claim import FAILED
+from locksmith.lock.records.claim import FAILED, UNHEALTHY
 from locksmith.lock.records.incident import EXPIRED, Incident
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.claims import NOW, claim
-from tests.builders.groups import noted, scene
+from tests.builders.groups import FREEZE, noted, scene
 
 
 def note(group, *names: str) -> None:
@@ -113,3 +117,75 @@ def test_a_swap_that_may_still_be_applied_is_made_unable_to_before_the_end():
         assert group.server.read(keys.semaphore_key("")).version > version
 
     scene(story)
+
+
+@pytest.mark.parametrize("news", ["another machine", "another fault", "other words", "an expired slot"])
+def test_what_an_operator_was_not_shown_is_not_acknowledged(news):
+    async def story(group):
+        await group.orders.admin.set_max(2)
+        for name in ("n1", "n2"):
+            await group.lock().take(claim(name))
+        await group.lock().report_failure(claim("n1"), UNHEALTHY, "nginx has `failed`")
+        shown = (await read_group(group.store(), "")).incidents(NOW)
+        if news == "another machine":
+            await group.lock().report_failure(claim("n2"), UNHEALTHY, "nginx has `failed`")
+        elif news == "an expired slot":
+            note(group, "n8")
+        else:
+            how, words = (FAILED, "nginx has `failed`") if news == "another fault" else (UNHEALTHY, "sshd has failed")
+            await group.lock().report_failure(claim("n1"), how, words)
+        with pytest.raises(ChangedIncidentsError, match="nothing was acknowledged"):
+            await group.orders.resume(FREEZE, shown=shown)
+        now = (await read_group(group.store(), "")).incidents(NOW)
+        assert len(now) == (1 if news.startswith("other") or news == "another fault" else 2)
+        await group.orders.resume(FREEZE, shown=now)
+        assert (await read_group(group.store(), "")).incidents(NOW) == []
+
+    scene(story, halt_after=incident.HaltAfter(9))
+
+
+class _Late(MemoryStore):
+    """Lets others do something right before its first write."""
+
+    before: ClassVar[list[Callable[[], Awaitable[object]]]] = []
+
+    async def swap(self, key, value, version, also=(), *, ttl=None):
+        while self.before:
+            await self.before.pop()()
+        return await super().swap(key, value, version, also, ttl=ttl)
+
+
+def test_what_goes_wrong_between_the_last_read_and_the_write_is_not_acknowledged():
+    async def story(group):
+        await group.orders.admin.set_max(2)
+        for name in ("n1", "n2"):
+            await group.lock().take(claim(name))
+        await group.lock().report_failure(claim("n1"), FAILED, "rolled back")
+        shown = (await read_group(group.store(), "")).incidents(NOW)
+        admin = LockAdmin(Guarded(_Late(group.server), "", clock=lambda: NOW))
+        _Late.before.append(lambda: group.lock().report_failure(claim("n2"), FAILED, "rolled back"))
+        assert [one.name for one in await admin.acknowledge("alice: seen", shown=shown)] == ["n1"]
+        assert [one.name for one in (await read_group(group.store(), "")).incidents(NOW)] == ["n2"]
+
+    scene(story, halt_after=incident.HaltAfter(9))
+
+
+def test_of_many_chunks_none_acknowledges_what_was_not_shown(monkeypatch):
+    monkeypatch.setattr(acknowledge, "WRITES", 1)
+
+    async def story(group):
+        await group.orders.admin.set_max(3)
+        for name in ("n1", "n2", "n3"):
+            await group.lock().take(claim(name))
+        for name in ("n1", "n2"):
+            await group.lock().report_failure(claim(name), FAILED, "rolled back")
+        shown = (await read_group(group.store(), "")).incidents(NOW)
+        work = Acknowledgement(Guarded(group.store(), "", clock=lambda: NOW), "alice: seen", shown=shown)
+        assert await work.some()
+        await group.lock().report_failure(claim("n2"), UNHEALTHY, "nginx has failed")
+        await group.lock().report_failure(claim("n3"), FAILED, "rolled back")
+        assert not await work.some()
+        assert [one.name for one in work.done] == ["n1"]
+        assert [one.name for one in (await read_group(group.store(), "")).incidents(NOW)] == ["n2", "n3"]
+
+    scene(story, halt_after=incident.HaltAfter(9))

@@ -365,3 +365,20 @@ async def test_a_freeze_of_every_group_shortens_none(stands, ordered, kept):
     await orders.freeze(ends(stands))
     assert (await orders.freeze(ends(ordered), keep_longer=True)).kept == kept
     assert await orders.thaw() == ends(stands if kept else ordered)
+
+
+def test_a_hold_of_a_machine_is_an_order_for_its_zincati_until_it_ends():
+    machine, client = "1c09ca98649c4c7abc779cd04c96812e", "978a225b3d7b40e9acd7ce9b62f68444"
+
+    async def held(group):
+        return [one.key.rpartition("/")[2] for one in (await group.store().list(keys.holds_prefix(""))).entries]
+
+    async def story(group):
+        await group.orders.hold(machine, FREEZE)
+        assert await held(group) == [machine, client]
+        await group.orders.unhold(machine)
+        assert await held(group) == []
+        await group.orders.hold("web-1", FREEZE)
+        assert await held(group) == ["web-1"], "it has no machine-id, so its Zincati is not known"
+
+    scene(story)

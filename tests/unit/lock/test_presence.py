@@ -394,6 +394,66 @@ def test_in_a_large_group_news_are_put_off_and_the_loop_is_woken_when_it_is_time
     run(main)
 
 
+def test_what_was_put_off_and_is_no_news_any_more_lets_the_next_news_begin_their_own_time():
+    async def main(_loop):
+        server, clock = MemoryServer(), asyncio.get_running_loop().time
+        presence = Presence(MemoryStore(server), "web", "m1", spread=lambda: wide)
+        wide = 0.0
+        await presence.show(IDLE)
+        wide = 100.0
+        held = []
+        for _ in range(30):
+            await presence.show(WAITING)
+            await presence.show(IDLE)
+            await asyncio.sleep(60)
+            await presence.show(WAITING)
+            held.append(shown(server) == IDLE)
+            await presence.show(IDLE)
+        assert sum(held) > 25, "news that came to nothing do not count as put off"
+        assert clock() == 30 * 60
+
+    run(main)
+
+
+def test_news_that_could_not_be_written_are_put_off_for_longer():
+    async def main(_loop):
+        registry, clock = Registry(), asyncio.get_running_loop().time
+        presence = Presence(MemoryStore(registry.server, registry), "web", "m1", spread=lambda: 30.0)
+        registry.down = True
+        while True:
+            with contextlib.suppress(StoreUnavailableError):
+                await presence.show(IDLE)
+            if registry.calls:
+                break
+            await asyncio.sleep(1)
+        registry.down, failed = False, clock()
+        while registry.read() is None:
+            await asyncio.sleep(1)
+            await presence.show(IDLE)
+        assert clock() - failed > HOLD_OFF + 1, "no machine comes right after the pause, when all others come"
+
+    run(main)
+
+
+def test_each_record_of_this_machine_where_there_was_none_of_this_run_is_counted():
+    async def story(registry):
+        presence = registry.presence()
+        assert presence.arrivals == 0
+        for now in (IDLE, WAITING):
+            await presence.show(now)
+            assert presence.arrivals == 1
+        later = registry.presence()
+        await later.show(replace(IDLE, boot_id="boot-2"))
+        assert later.arrivals == 1
+        await asyncio.sleep(TTL + 1)
+        await later.show(replace(IDLE, boot_id="boot-2"))
+        assert later.arrivals == 2
+        await presence.show(IDLE)
+        assert presence.arrivals == 2
+
+    play(story)
+
+
 def test_news_about_a_slot_are_never_put_off():
     async def main(_loop):
         server = MemoryServer()

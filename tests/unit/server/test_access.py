@@ -83,8 +83,8 @@ def test_an_address_outside_and_a_missing_certificate_are_refused(group, caller,
         assert says in answer.refusal.sentence
 
 
-def status(guesses, secret, now=0.0, *, client="n1", origin="10.0.0.1", group="web", right=RIGHT):
-    answer = guesses.check(Call(group, client), Caller(origin, origin, secret), right, now)
+def status(guesses, secret, now=0.0, *, client="n1", origin="10.0.0.1", group="web", right=RIGHT, older=()):
+    answer = guesses.check(Call(group, client), Caller(origin, origin, secret), (*older, right), now)
     assert answer is None or right not in str(answer)
     return 200 if answer is None else answer.status
 
@@ -94,9 +94,27 @@ def test_the_right_secret_passes_and_each_other_is_unauthorized():
     assert status(guesses, RIGHT) == 200
     for wrong in ("", "correct horse", f"{RIGHT} ", RIGHT.upper(), "\udcff"):
         assert status(guesses, wrong) == 401
-    answer = guesses.check(CALL, Caller("10.0.0.1"), RIGHT, 0)
+    answer = guesses.check(CALL, Caller("10.0.0.1"), (RIGHT,), 0)
     assert answer is not None
     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+
+
+def test_while_a_password_is_replaced_the_old_and_the_new_one_pass():
+    guesses = Guesses()
+    assert [status(guesses, one, older=("of last year",)) for one in (RIGHT, "of last year", "of next year")] == [
+        200,
+        200,
+        401,
+    ]
+    assert status(guesses, "of last year") == 401
+
+
+def test_above_the_limit_a_short_password_is_compared_beside_no_long_one():
+    guesses, long = Guesses(), "x" * LONG
+    for number in range(100):
+        status(guesses, f"guess {number}", client=f"n{number}", right=long, older=(RIGHT,))
+    assert status(guesses, RIGHT, client="new", right=long, older=(RIGHT,)) == 429
+    assert status(guesses, long, client="new", right=long, older=(RIGHT,)) == 200
 
 
 def test_many_right_calls_are_no_guesses():
@@ -139,7 +157,7 @@ def test_who_is_refused_is_told_when_the_limit_that_refused_it_lets_one_in_again
 
     def told(client, now):
         status(guesses, "wrong", now, client=client)
-        answer = guesses.check(Call("web", client), Caller("10.0.0.1", "10.0.0.1", "wrong"), RIGHT, now)
+        answer = guesses.check(Call("web", client), Caller("10.0.0.1", "10.0.0.1", "wrong"), (RIGHT,), now)
         return answer.headers["Retry-After"] if answer and answer.status == 429 else None
 
     own = next(filter(None, (told("n1", 0) for _ in range(OWN_WRONG_AT_ONCE))))

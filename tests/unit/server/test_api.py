@@ -65,6 +65,14 @@ def test_the_description_is_valid_openapi():
     assert [one.answer for one in ENDPOINTS] == list(PATHS)
 
 
+async def test_below_a_path_the_api_says_where_it_is():
+    async with api_site(prefix="/locksmith") as site:
+        _, described = await site.json(PATHS["Description"])
+        assert described["servers"] == [{"url": "/locksmith/api/v1"}]
+        [group] = (await site.json(PATHS["Groups"]))[1]["groups"]
+        assert group["path"] == f"/locksmith{at()}"
+
+
 @pytest.mark.parametrize("name", PATHS)
 async def test_each_answer_is_as_its_schema_says(name):
     async with api_site() as site:

@@ -362,6 +362,7 @@ def bearer(secret):
 
 
 async def test_a_password_file_is_followed_and_none_passes_while_it_cannot_be_used(desk, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     file = tmp_path / "password"
     file.write_text("first secret 1\n")
     groups = {"web": ServedGroup(password_file=file), "db": ANYBODY}
@@ -374,6 +375,14 @@ async def test_a_password_file_is_followed_and_none_passes_while_it_cannot_be_us
         file.write_text("second secret 2\n")
         assert (await site.ask(headers=bearer("first secret 1")))[0] == 401
         assert await site.ask(headers=bearer("second secret 2")) == (200, {})
+        file.write_text("second secret 2\nthird secret 3\n")
+        assert await site.ask(headers=bearer("third secret 3")) == (200, {})
+        assert "still sends" not in caplog.text
+        assert await site.ask(headers=bearer("second secret 2")) == (200, {})
+        assert "still sends the password of an earlier line of its file: the last line has the new" in caplog.text
+        for broken in ("second secret 2\n\nthird secret 3\n", "\n".join(map(str, range(100)))):
+            file.write_text(broken)
+            assert (await site.ask(headers=bearer("second secret 2")))[0] == 503
         file.chmod(0o666)
         file.write_text("everybody's own\n")
         for secret in ("second secret 2", "everybody's own"):

@@ -29,7 +29,8 @@ def test_many_who_are_refused_at_once_have_the_slots_read_once():
             assert all("no slot is free: max is 1, held by c1 since " in words for words in found)
             return len(asked)
 
-        busy = BusySlots(Counting(fleet.server), lambda: datetime.now(UTC))
+        store = Counting(fleet.server)
+        busy = BusySlots(lambda _group: store, lambda: datetime.now(UTC))
         assert await fleet.desk().pre_reboot(G, "c1") is None
         once = await reads("held by c1")
         assert await reads(*["held by c1"] * 200) == 0

@@ -16,6 +16,7 @@ from locksmith.server.connection import machines_in
 from locksmith.server.credentials import NONE_SENT, Credentials, SignedIn
 from locksmith.server.identity import Identity, Role
 from locksmith.server.known import FRESH, LONGEST, READS_AT_ONCE, WRONG_AT_ONCE
+from locksmith.server.session_cookie import SessionCookie
 from locksmith.store.memory import Calm, MemoryServer, MemoryStore
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind
@@ -225,7 +226,7 @@ def test_right_tokens_that_come_at_once_from_one_address_are_read_once_each():
     async def story(_loop):
         site = Site()
         found = [await site.machine(f"{number:032x}") for number in range(100)]
-        for reads in (101, 0):
+        for reads in (102, 0):  # with the changes, and the list of the machines that were revoked
             site.network.calls.clear()
             assert all(isinstance(who, Identity) for who in await asyncio.gather(*map(site.asks, found)))
             assert len(site.network.calls) == reads
@@ -345,6 +346,23 @@ def test_revoked_certificates_count_for_five_seconds_and_again_once_forgotten():
         await site.tool.forget(kept, "otto")
         await asyncio.sleep(FRESH)
         assert await site.asks(machines=[N1]) == Identity(Role.MACHINE, N1)
+
+    run(story)
+
+
+def test_fleetlock_is_refused_for_any_revoked_machine_of_a_certificate():
+    async def story(_loop):
+        site = Site()
+        refuse = site.credentials.refuse_revoked
+        assert await refuse(asked(machines=[N1, N2])) is None
+        assert await refuse(asked()) is None
+        await site.tool.revoke_certificates(N2, "otto", "desk")
+        await asyncio.sleep(FRESH)
+        assert refused(await refuse(asked(machines=[N1, N2])), 403, "were revoked at")
+        assert await refuse(asked(machines=[N1])) is None
+        site.network.away = True
+        await asyncio.sleep(FRESH)
+        assert refused(await refuse(asked(machines=[N1])), 503, "etcd does not answer")
 
     run(story)
 
@@ -494,6 +512,23 @@ def test_the_cookie_is_for_this_host_alone_and_no_script_reads_it():
         over_tls = cookie_of(secure)
         assert isinstance(await site.asks(scheme="https", cookie=over_tls), Identity)
         assert refused(await site.asks(scheme="https", cookie=over_tls.removeprefix("__Host-")), 401, NONE_SENT)
+
+    run(story)
+
+
+def test_below_a_path_the_cookie_goes_to_that_path_alone_and_tls_may_end_before():
+    async def story(_loop):
+        site = Site()
+        token = await site.person()
+        people = Credentials(site.store, SessionCookie("/locksmith", by_tls=True))
+        signed = await people.sign_in(asked(), token.text)
+        assert isinstance(signed, SignedIn)
+        assert signed.cookie.startswith("__Secure-locksmith=lss_")
+        assert signed.cookie.endswith("; Max-Age=28800; Path=/locksmith; HttpOnly; SameSite=Strict; Secure")
+        assert isinstance(await people.identify(asked(cookie=cookie_of(signed))), Identity)
+        assert await people.sign_out(asked(cookie=cookie_of(signed))) == (
+            "__Secure-locksmith=; Max-Age=0; Path=/locksmith; HttpOnly; SameSite=Strict; Secure"
+        )
 
     run(story)
 

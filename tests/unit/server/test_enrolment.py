@@ -12,14 +12,17 @@ from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
 from locksmith.lock.credentials import CredentialStore, read_kept
 from locksmith.lock.history import History
 from locksmith.lock.records import keys
-from locksmith.lock.records.credential import ENROLMENT, Credential
+from locksmith.lock.records.credential import ENROLMENT, MACHINE, Credential
 from locksmith.lock.records.event import ENROLLED
 from locksmith.server.answers import SUCCESS, Answer
+from locksmith.server.credentials import Credentials
 from locksmith.server.enrolment import Asked, Enrolment, parse
 from locksmith.server.known import FRESH, WRONG_AT_ONCE
 from locksmith.store.memory import Calm, MemoryServer, MemoryStore
 from locksmith.util import tokens
 from locksmith.util.tokens import Kind
+from tests.builders.callers import asked
+from tests.harness.fault_script import StepwiseStore
 from tests.sim.virtual_time import run
 
 N1, N2 = "1" * 32, "2" * 32
@@ -30,12 +33,13 @@ LASTS = 3600.0
 class Lossy(Calm):
     """Loses the answers of writes, before or after they are done, or nothing.
 
-    `before_a_write`: what others do right before the next write.
+    `before_a_write`, `after_a_write`: what others do right before, or after, the next write.
     """
 
     def __init__(self):
         self.lose = ""
         self.before_a_write: Any = None
+        self.after_a_write: Any = None
         self.away = False
 
     async def carry(self, call):
@@ -44,6 +48,11 @@ class Lossy(Calm):
         if call.write and self.before_a_write:
             others, self.before_a_write = self.before_a_write, None
             await others()
+        if call.write and self.after_a_write:
+            others, self.after_a_write = self.after_a_write, None
+            done = await super().carry(call)
+            await others()
+            return done
         if not call.write or not self.lose:
             return await super().carry(call)
         how, self.lose = self.lose, ""
@@ -173,6 +182,33 @@ def test_a_machine_that_is_revoked_while_it_enrols_is_refused():
         assert refused(await site.enrols(secret), 403, "this machine was revoked at ")
         assert site.network.before_a_write is None
         assert await site.machines() == {}
+
+    run(story)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_without_transactions_a_machine_revoked_while_it_enrols_has_no_token(dies):
+    async def story(_loop):
+        site = Site()
+        site.enrolment = Enrolment(StepwiseStore(site.server, site.network), Random(1))
+        secret = await site.open()
+
+        async def goes():
+            site.network.away = dies  # of its second write, and of what it reads after the first
+
+        async def revokes():
+            await site.tool.revoke_certificates(N1, "otto", "desk")
+            assert not [kept for kept in await site.tool.read_everything() if kept.one and kept.one.role == MACHINE]
+            site.network.after_a_write = goes
+
+        site.network.before_a_write = revokes
+        token = token_of(N1, "web")
+        answer = await site.enrols(secret, token=token)
+        assert refused(answer, 503, "etcd does not answer") if dies else refused(answer, 403, "was revoked at ")
+        assert list(await site.machines()) == ([N1] if dies else [])
+        await asyncio.sleep(FRESH)
+        said = await Credentials(site.store).identify(asked(authorization=f"Bearer {token.text}"))
+        assert refused(said, 401, "this machine was revoked at " if dies else "no such token")
 
     run(story)
 

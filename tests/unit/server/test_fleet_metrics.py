@@ -14,7 +14,7 @@ from locksmith.lock.records import states
 from locksmith.lock.records.order import Order
 from locksmith.server.figures import NO_FIGURES, Figures
 from locksmith.server.fleet_metrics import MetricsPage
-from locksmith.server.notify import NoticeCounts
+from locksmith.server.notice_post import NoticeCounts
 from locksmith.server.refusal import RefusalKind
 from locksmith.server.web.fleet import Sight
 from tests.builders.api_site import NOW, ByToken, G, api_site

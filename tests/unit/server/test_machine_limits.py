@@ -12,7 +12,7 @@ from locksmith.server.app import make_app
 from locksmith.server.door import Door
 from locksmith.server.identity import Identity, Role
 from locksmith.server.machine_calls import make_routes, make_shortcut
-from locksmith.server.machine_limits import MOST_OF_ONE
+from locksmith.server.machine_limits import MOST_BYTES, MOST_BYTES_OF_ONE, MOST_OF_ONE
 from locksmith.server.service import http_config
 from locksmith.util.visits import listen
 from tests.builders.few_slots import FewSlots
@@ -28,13 +28,18 @@ class Desk:
 
     def __init__(self):
         self.waits = []
+        self.reads = 0
 
     async def call(self, _group, who, call, _fields):
+        self.reads += call == wire.READ
         return {"answer": call, "machine": who.name, **({"readings": "x" * LARGE} if call == wire.READ else {})}
 
     async def wait(self, _group, _who, _fields):
         self.waits.append(asyncio.get_running_loop().create_future())
         return self.waits[-1]
+
+    def size_of(self, _group, call, fields):
+        return int(fields.get("size", LARGE if call == wire.READ else 0))
 
     def drain(self):
         """There is nothing to answer."""
@@ -142,6 +147,58 @@ async def test_a_call_is_under_way_until_its_machine_has_taken_the_answer():
         await until_status(site, 200)
         site.open[1].transport.abort()  # who is gone takes nothing
         await until_status(site, 200)
+
+
+async def status_of(reader):
+    return int((await reader.readuntil(b"\r\n\r\n")).split(b" ", 2)[1])
+
+
+async def until_read(site, machine):
+    """Read as a machine until it gets the answer."""
+    while await status_of((await site.ask(machine, wire.READ))[0]) != 200:  # noqa: ASYNC110 - the server's own count
+        await asyncio.sleep(0.1)
+
+
+async def test_answers_that_no_machine_takes_have_so_many_bytes_in_all():
+    """With small kernel buffers and 32 machines that read nothing, each has its answer in the server's memory."""
+    async with site_of() as site:
+        held = MOST_BYTES // LARGE - 1  # an answer has a few bytes more than what was read
+        silent = [await site.ask(f"n{number}", wire.READ) for number in range(held)]
+        await site.until(lambda: site.desk.reads == held)
+        for number in range(2 * held):
+            status, said, head = await answer((await site.ask(f"m{number}", wire.READ))[0])
+            assert (status, said["kind"]) == (503, wire.UNKNOWN_CALLER)
+            assert "more than 32 MiB of answers wait here" in said["value"]
+            assert "connection: close" in head
+        assert site.desk.reads == held  # the others are refused before they are made
+        assert (await answer((await site.ask("m1", wire.HELLO))[0]))[0] == 200
+        status, said, _ = await answer(silent[0][0])
+        assert (status, len(said["readings"])) == (200, LARGE)
+        await until_read(site, "m1")
+        silent[1][1].transport.abort()  # who is gone takes nothing
+        await until_read(site, "m2")
+
+
+async def test_one_machine_does_not_have_the_bytes_of_all():
+    async with site_of() as site:
+        own = MOST_BYTES_OF_ONE // LARGE
+        for _ in range(own):
+            await site.ask("loud", wire.READ)
+        await site.until(lambda: site.desk.reads == own)
+        status, said, _ = await answer((await site.ask("loud", wire.READ))[0])
+        assert (status, said["kind"]) == (503, wire.UNKNOWN_CALLER)
+        assert "more than 8 MiB of answers wait here for this machine" in said["value"]
+        assert await status_of((await site.ask("quiet", wire.READ))[0]) == 200
+
+
+async def test_an_answer_that_is_larger_than_was_foreseen_is_refused_too():
+    async with site_of() as site:
+        small = json.dumps({"size": 0}).encode()
+        for number in range(MOST_BYTES // LARGE - 1):
+            await site.ask(f"n{number}", wire.READ, small)
+        await site.until(lambda: site.desk.reads == MOST_BYTES // LARGE - 1)
+        status, _, _ = await answer((await site.ask("late", wire.READ, small))[0])
+        assert status == 503
 
 
 @pytest.mark.slow

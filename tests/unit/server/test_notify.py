@@ -19,9 +19,10 @@ from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.records import keys, notice
 from locksmith.lock.records.notice import Ledger
 from locksmith.lock.records.order import Order
-from locksmith.server import notify
+from locksmith.server import notice_post
 from locksmith.server.delivery import Delivery, DeliveryError
-from locksmith.server.notify import PERIOD, NoticeCounts, Notifications
+from locksmith.server.notice_post import NoticeCounts
+from locksmith.server.notify import PERIOD, Notifications
 from locksmith.server.outbox import CLAIM_TTL, KEPT, Outbox
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.fault_script import ANSWER_LOST, ARRIVES, DROPPED, FaultScript
@@ -136,7 +137,7 @@ def test_what_happens_while_no_server_runs_is_told_by_the_next_one():
 
 def test_a_target_that_refuses_is_tried_again_and_then_given_up_alone(caplog, monkeypatch):
     backoff = (30.0, 60.0, 120.0)
-    monkeypatch.setattr(notify, "BACKOFF", backoff)
+    monkeypatch.setattr(notice_post, "BACKOFF", backoff)
 
     async def story(_):
         fleet = Fleet(Target("bad", groups=(G,)), Target("good", groups=(G,)))
@@ -336,7 +337,7 @@ def test_the_metric_has_every_target_and_outcome():
     assert family.name == "locksmith_server_notices"
     found = {tuple(one.labels.values()): one.value for one in family.samples}
     assert found == {
-        (name, how): float((name, how) == ("ops", "sent")) for name in ("ops", "chat") for how in notify.OUTCOMES
+        (name, how): float((name, how) == ("ops", "sent")) for name in ("ops", "chat") for how in notice_post.OUTCOMES
     }
 
 

@@ -144,7 +144,7 @@ async def test_hold_and_unhold_bind_one_machine():
         assert (await read_group(page.store, "web")).holds == {}
 
 
-async def test_resume_names_what_it_acknowledges_and_refuses_what_it_has_not_shown():
+async def test_resume_names_what_it_acknowledges_and_refuses_what_it_has_not_shown(monkeypatch):
     async with Page() as page:
         await page.slots(2)
         await page.sick("m1")
@@ -159,8 +159,22 @@ async def test_resume_names_what_it_acknowledges_and_refuses_what_it_has_not_sho
         assert refused.status == 409
         assert "the update is not there" in refused.words
         form["version"] = refused.field("version")
+        # And once more after the form was compared, right before the order is written.
+        given = OperatorOrders.resume
+
+        async def late(orders, *args, **named):
+            monkeypatch.undo()
+            await RebootLock(page.store, "web").report_failure(claim, "failed", "nor is the one after it")
+            return await given(orders, *args, **named)
+
+        monkeypatch.setattr(OperatorOrders, "resume", late)
+        refused = await page.ask("/groups/web/orders/resume", form)
+        assert (refused.status, "what has gone wrong is not what was shown any more" in refused.words) == (409, True)
+        assert "nor is the one after it" in refused.words
+        assert (await read_group(page.store, "web")).incidents(page.now)
+        form["version"] = refused.field("version")
         done = await page.ask("/groups/web/orders/resume", form)
-        assert "Acknowledged: m1 is failed: the update is not there" in done.words
+        assert "Acknowledged: m1 is failed: nor is the one after it" in done.words
         assert not (await read_group(page.store, "web")).incidents(page.now)
 
 

@@ -156,7 +156,38 @@ async def test_who_is_not_signed_in_is_asked_to_and_comes_back_to_the_page():
     "to", ["//evil.example", "https://evil.example", "/\\evil", "javascript:alert(1)", "/a\nb", "x", "\\\\x"]
 )
 def test_nobody_is_sent_to_another_site(to):
-    assert inside(to) == ""
+    assert inside(to, "/") == ""
+
+
+@pytest.mark.parametrize("to", ["/", "/locksmith", "/locksmithy/x", "/other/page"])
+def test_nobody_is_sent_to_what_else_is_on_the_host(to):
+    assert inside(to, "/locksmith/") == ""
+    assert inside("/locksmith/groups/web?state=idle", "/locksmith/")
+
+
+@pytest.mark.parametrize("kept", ["", "/locksmith"])
+async def test_below_a_path_each_address_has_it_whether_the_proxy_keeps_it_or_not(kept):
+    paths = ("/", "/groups/web", "/groups/web/machines/m1", "/groups/web/history", "/groups/web/orders/freeze")
+    async with Page(prefix="/locksmith") as page:
+        await page.slots(2)
+        await page.present("m1")
+        await page.holds("m1")
+        for path in paths:
+            reply = await page.ask(f"{kept}{path}")
+            assert reply.status == 200, path
+            addresses = re.findall(r'(?:href|src|action|data-events)="([^"]+)"', reply.text)
+            assert addresses
+            assert [one for one in addresses if not one.startswith(("/locksmith/", "#"))] == [], path
+        assert (await page.ask(f"{kept}/static/page.css")).status == 200
+        assert (await page.ask("/other/static/page.css")).status == 404
+        assert (await page.ask("/locksmithy/")).status == 404
+        page.people.who = None
+        sent = await page.ask(f"{kept}/groups/web?state=idle")
+        to = "/locksmith/sign-in?next=/locksmith/groups/web%3Fstate%3Didle"
+        assert (sent.status, sent.headers["location"]) == (303, to)
+        assert (await page.ask(f"{kept}/")).headers["location"] == "/locksmith/sign-in"
+        came = await page.ask(f"{kept}/sign-in", {"token": "right", "next": "/other"})
+        assert (came.status, came.headers["location"]) == (303, "/locksmith/")
 
 
 @pytest.mark.parametrize("group", ["", "web", "(default)", "a/b", "a%2Fb", "ü b", "..", "?x#y"])
@@ -268,6 +299,36 @@ async def test_a_person_has_so_many_streams_and_no_more(monkeypatch):
         assert [stream.result().status for stream in done] == [503]
         await page.fleet.close()
         assert sorted([stream.status for stream in await asyncio.gather(*streams)]) == [200, 200, 503]
+
+
+async def listen_as(page, name):
+    """Open a stream as a person, and wait until it is open, or refused."""
+    page.people.who = replace(VIEWER, name=name)
+    before = page.streams
+    stream = asyncio.ensure_future(page.ask("/events"))
+    await until(lambda: page.streams > before or stream.done(), "the stream is open")
+    return stream
+
+
+async def test_a_few_people_with_all_streams_keep_no_other_out(monkeypatch):
+    monkeypatch.setattr(live, "MOST", 4)
+    async with Page() as page:
+        await page.present("m1")
+        await page.ask("/groups/web")
+        anns = [await listen_as(page, "ann") for _ in range(3)]
+        others = [await listen_as(page, "bob")]
+        for name, ends in (("cid", 0), ("dan", 1)):
+            page.people.who = replace(VIEWER, name=name)
+            others.append(asyncio.ensure_future(page.ask("/events")))
+            async with asyncio.timeout(15):
+                assert (await anns[ends]).status == 200  # the oldest of who has most
+        # Now each has one.
+        assert (await (await listen_as(page, "eve"))).status == 503
+        assert (await (await listen_as(page, "ann"))).status == 503
+        assert not any(stream.done() for stream in (anns[2], *others))
+        await until(lambda: page.streams == 4, "no more are open")
+        await page.fleet.close()
+        assert [stream.status for stream in await asyncio.gather(anns[2], *others)] == [200] * 4
 
 
 async def test_an_error_of_ours_is_a_page_without_a_traceback(monkeypatch, caplog):
