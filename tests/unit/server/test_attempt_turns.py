@@ -87,6 +87,7 @@ def test_an_attempt_is_made_without_its_turn_after_a_while():
     run(story)
 
 
+@pytest.mark.slow
 def test_clients_of_one_server_lose_no_race_against_each_other():
     async def story(fleet):
         network = Slow()

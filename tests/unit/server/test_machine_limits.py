@@ -159,6 +159,7 @@ async def until_read(site, machine):
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_answers_that_no_machine_takes_have_so_many_bytes_in_all():
     """With small kernel buffers and 32 machines that read nothing, each has its answer in the server's memory."""
     async with site_of() as site:
@@ -191,6 +192,7 @@ async def test_one_machine_does_not_have_the_bytes_of_all():
         assert await status_of((await site.ask("quiet", wire.READ))[0]) == 200
 
 
+@pytest.mark.slow
 async def test_an_answer_that_is_larger_than_was_foreseen_is_refused_too():
     async with site_of() as site:
         small = json.dumps({"size": 0}).encode()
