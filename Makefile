@@ -34,7 +34,7 @@ demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(finds
 
 # Where PYTHONDONTWRITEBYTECODE is set, half of the time would go into compiling the same modules again.
 quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
-	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.cache/pycache HYPOTHESIS_PROFILE=quick $(BIN)/pytest tests/unit -q -n 2 -m "not slow" $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.cache/pycache HYPOTHESIS_PROFILE=quick BIN=$(BIN) ./scripts/run-unit-tests -m "not slow" $(ARGS)
 
 test: packages-test etcds prometheus ansible check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)

@@ -8,6 +8,8 @@ semaphore is the owner's, and no other claim writes over it.
 
 A write whose response was lost may be applied later than any read that follows. So every operation repeats its swap
 until the version of the semaphore changes or the swap succeeds. Only then is the outcome known.
+
+Above 300 lines, in one piece: each method is one step of a claim, on what one process knows of that claim.
 """
 
 import asyncio

@@ -201,7 +201,7 @@ class Shown:
 
 @dataclass
 class Users:
-    """Somebody who is logged in."""
+    """A user who is logged in."""
 
     told: list[str] = field(default_factory=list)
 

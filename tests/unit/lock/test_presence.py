@@ -43,6 +43,7 @@ def test_since_is_when_the_state_began_whatever_else_changes():
     play(story)
 
 
+@pytest.mark.slow
 def test_an_idle_machine_costs_at_most_one_request_in_five_minutes():
     async def story(registry):
         presence = registry.presence()

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections import Counter
 
+import pytest
+
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.records import keys
 from locksmith.server import group_mirror, hub, proven_reads
@@ -69,6 +71,7 @@ async def mirrored():
         await asyncio.gather(running, return_exceptions=True)
 
 
+@pytest.mark.slow
 def test_thousands_that_read_cost_the_store_no_request():
     async def costs(number):
         async with mirrored() as site:
@@ -137,6 +140,7 @@ def test_what_is_not_kept_is_read_of_the_store():
     run(story)
 
 
+@pytest.mark.slow
 def test_the_answers_go_out_a_few_at_a_time_and_all_within_seconds():
     async def story(loop):
         async with mirrored() as site:
