@@ -92,7 +92,7 @@ def test_a_machine_that_cannot_observe_itself_shows_whether_it_would_reboot_at_a
     assert last.dry_run == dry_run
 
 
-def test_past_the_point_of_no_return_a_machine_without_its_bus_counts_for_as_long_as_it_may_go_down():
+def test_past_its_commit_a_machine_without_its_bus_counts_as_long_as_it_may_go_down():
     """The bus ends before the daemon does: the group must not take a machine that goes down for lost."""
     lasts: dict[bool, set[int]] = {True: set(), False: set()}
     for commits in (True, False):
@@ -137,7 +137,7 @@ def test_a_machine_that_may_have_a_slot_keeps_its_claim_when_it_is_stopped(answe
     assert bench.journal.read().entry is not None
 
 
-def test_a_machine_of_a_small_group_asks_again_as_soon_as_it_is_woken_after_a_failure():
+def test_a_machine_of_a_small_group_asks_again_once_it_is_woken_after_a_failure():
     bench = Bench(does={"request": raising(StoreUnavailableError("no endpoint answers"))})
     play(bench, Agent.wake, 0.5)
     assert bench.calls == ["request", "request"]

@@ -220,7 +220,7 @@ def test_a_store_is_silent_until_it_gives_an_answer_that_counts(tmp_path):
     assert not mark.is_silent(3, ["http://b"])
 
 
-async def test_a_cluster_that_takes_the_place_of_one_that_went_back_is_believed_and_shown_so(tmp_path):
+async def test_a_cluster_that_takes_the_place_of_one_that_went_back_is_believed(tmp_path):
     gauge = Gauge()
     mark = make(tmp_path, meter=gauge)
     mark.clusters.heard("http://a", "a1")
