@@ -31,6 +31,7 @@ from tests.builders.snapshots import (
     configured,
     entry,
 )
+from tests.harness.windows import original
 
 HOUR, INSTANT = 60 * MINUTE, timedelta(microseconds=1)
 DOWN = ShutdownState.GOING_DOWN
@@ -306,3 +307,36 @@ def test_a_machine_of_a_large_group_says_when_its_moment_to_ask_comes():
     assert isinstance(step, Wait)
     assert (step.code, step.until) == ("arrival", NOW + MINUTE)
     assert decide(replace(NEEDING, arrival=timedelta(0))) == Request()
+
+
+TOO_LITTLE = "too little of the reboot window is left: a reboot begins with {} at least"
+
+
+@pytest.mark.parametrize(
+    ("window", "least", "text", "opens"),
+    [
+        (original("03:00", "30m"), 5, "outside the reboot window", True),
+        (
+            original("02:00", "30m"),
+            31,
+            TOO_LITTLE.format("31m"),
+            False,
+        ),
+        (
+            original("02:00", "30m"),
+            25,
+            TOO_LITTLE.format("25m"),
+            True,
+        ),
+    ],
+)
+def test_a_machine_outside_its_window_says_whether_and_when_the_next_one_comes(window, least, text, opens):
+    step = decide(configured(NEEDING, window=window, min_remaining=least * MINUTE))
+    assert isinstance(step, Wait)
+    assert step.text == (text if opens else f"{text}, and none is to come")
+    assert (step.until is not None) == opens
+
+
+def test_a_machine_that_tries_once_gives_up_after_one_failure_and_one_without_a_limit_never():
+    once = replace(NEEDING, journal=failed(HOUR, tries=1, version="1.2.3"))
+    assert [decide(configured(once, tries=tries)) == Request() for tries in (0, 1, 2)] == [True, False, True]
