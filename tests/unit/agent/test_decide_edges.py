@@ -337,6 +337,6 @@ def test_a_machine_outside_its_window_says_whether_and_when_the_next_one_comes(w
     assert (step.until is not None) == opens
 
 
-def test_a_machine_that_tries_once_gives_up_after_one_failure_and_one_without_a_limit_never():
+def test_a_machine_that_tries_once_gives_up_and_one_without_a_limit_never():
     once = replace(NEEDING, journal=failed(HOUR, tries=1, version="1.2.3"))
     assert [decide(configured(once, tries=tries)) == Request() for tries in (0, 1, 2)] == [True, False, True]
