@@ -4,11 +4,12 @@ import asyncio
 
 import pytest
 
+from locksmith.errors import CorruptValueError, StoreFullError, StoreUnavailableError
 from locksmith.lock.admission_readings import Others
 from locksmith.lock.answer import QueuePosition
-from locksmith.lock.denials import queued
+from locksmith.lock.denials import binds_every_machine, queued
 from locksmith.lock.holder import HolderState
-from locksmith.lock.prepared import LASTS, OWN_KEYS, Prepared, TakeReadings
+from locksmith.lock.prepared import LASTS, OWN_KEYS, Prepared, PreparedBusyError, TakeReadings
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMAND, COMMITTED, FLEETLOCK, MANUAL
 from locksmith.lock.records.semaphore import Semaphore
@@ -99,3 +100,23 @@ def test_of_each_holder_the_way_out_is_named_that_works_for_it(more, way_out):
     reading = Reading(Entry("lock", b"", 7, 1), 7)
     held = HolderState("n1", Semaphore(1, ("n1",)), reading, Entry("record", b"", 7, 1), one)
     assert held.describe() == f"n1 is {one.describe()}{way_out}"
+
+
+@pytest.mark.parametrize(
+    ("error", "binds"),
+    [
+        (CorruptValueError(keys.holder_key("", "own"), "rubbish"), False),
+        (CorruptValueError(keys.holder_key("", "other"), "rubbish"), True),
+        (CorruptValueError(keys.semaphore_key(""), "rubbish"), True),
+        (StoreFullError("its database is full"), True),
+        (StoreUnavailableError("no endpoint answers"), False),
+    ],
+)
+def test_a_failure_that_every_machine_would_meet_is_told_from_the_own_one(error, binds):
+    assert binds_every_machine(error, claim("own")) == binds
+
+
+async def test_a_denial_for_want_of_a_slot_passes_on_what_it_has_read():
+    one = prepared({})
+    error = PreparedBusyError("every slot is held", 7, one)
+    assert (str(error), error.revision, error.prepared) == ("every slot is held", 7, one)
