@@ -39,7 +39,7 @@ def read(**fields: object) -> Waiter:
     return waiter.decode(json.dumps(fields).encode(), "key")
 
 
-def test_the_place_of_a_claim_says_whose_it_is_how_it_halts_and_for_how_long_it_stays():
+def test_the_place_of_a_claim_says_whose_it_is_and_for_how_long_it_stays():
     assert Waiter.of(CLAIM, "2", 90) == PLACE
     assert Waiter.of(CLAIM) == replace(PLACE, halt_after="", lasts=0)
     assert PLACE.claim == CLAIM
