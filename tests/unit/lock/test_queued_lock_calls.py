@@ -122,7 +122,7 @@ def test_a_call_whose_watch_fails_keeps_the_answer_that_it_had():
     play(story)
 
 
-def test_a_call_that_goes_on_has_the_place_of_the_one_before_and_asks_for_no_slot_of_its_own():
+def test_a_call_that_goes_on_has_the_place_of_the_one_before_it():
     async def story(server):
         first, second = lock(server), lock(server)
         await first.take(claim("n1"))
