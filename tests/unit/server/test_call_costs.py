@@ -9,7 +9,8 @@ import pytest
 from locksmith.lock.records.claim import COMMITTED
 from locksmith.server.hub import Hub
 from locksmith.server.refusal import RefusalKind
-from tests.builders.desks import G, play
+from tests.builders.desks import play
+from tests.builders.one_store import G
 
 
 class Counted:
