@@ -2,6 +2,7 @@
 
 While they run, a key with a lease exists in etcd: another server sees it, and runs none. If the server is killed, the
 lease ends, and the next call of the client has them run again from the first: hooks may be run any number of times.
+A key without a lease, as a copied keyspace has it, counts for as long as a lease lasts: then its hooks have ended.
 """
 
 import asyncio
@@ -17,7 +18,8 @@ from locksmith.errors import ConflictError, LocksmithError, StoreError
 from locksmith.lock.first_of import first_of
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import Claim
-from locksmith.store.protocol import Entry, Store
+from locksmith.lock.unchanged import Unchanged
+from locksmith.store.protocol import Entry, Store, remove
 from locksmith.util import jsonread
 from locksmith.util.records import SCHEMA, dump, moment
 from locksmith.util.text import one_line
@@ -83,6 +85,7 @@ class ClientHooks:
         self._clock = clock
         self._runs: dict[tuple[str, str], _Run] = {}
         self._failed: dict[tuple[str, str], str] = {}
+        self._unchanged = Unchanged()
 
     def wanted(self, stage: str) -> bool:
         """Whether there is a hook. `HostError`: that cannot be told."""
@@ -141,6 +144,8 @@ class ClientHooks:
     async def _guarded(self, group: str, client: str, work: Callable[[], Awaitable[str]]) -> str:
         try:
             return await self._with_key(group, client, work)
+        except ConflictError:
+            return f"the lock changed while the hooks of {client} ran: call again"
         except LocksmithError as error:
             return str(error)
         except OSError as error:
@@ -156,7 +161,12 @@ class ClientHooks:
         try:
             entry = await self._store.create(key, dump(about, {}), ttl=LEASE)
         except ConflictError:
-            return f"the hooks of {client} run on {await self._other(key)}: call again"
+            other = (await self._store.get(key)).entry
+            if other is None or not self._is_left(other):
+                return f"the hooks of {client} run on {_server_of(other)}: call again"
+            log.info("removing %s: it belongs to no server that runs hooks", key)
+            await remove(self._store, other)
+            return await self._with_key(group, client, work)
         said: list[str] = []
 
         async def act() -> None:
@@ -194,13 +204,17 @@ class ClientHooks:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _other(self, key: str) -> str:
-        """Name the server that runs them."""
-        entry = (await self._store.get(key)).entry
-        try:
-            return one_line(jsonread.read(jsonread.load_object(entry.value if entry else b"{}"), "server", str), 100)
-        except jsonread.BadJsonError:
-            return "another server"
+    def _is_left(self, other: Entry) -> bool:
+        """Tell whether a key has lost its lease, as in a copied keyspace, and its server has ended its hooks since."""
+        return self._unchanged.stood(other, self._now()) > LEASE and not other.lease
+
+
+def _server_of(entry: Entry | None) -> str:
+    """Name the server that runs hooks, by their key."""
+    try:
+        return one_line(jsonread.read(jsonread.load_object(entry.value if entry else b"{}"), "server", str), 100)
+    except jsonread.BadJsonError:
+        return "another server"
 
 
 def _environment(group: str, claim: Claim) -> dict[str, str]:

@@ -6,6 +6,7 @@ A server opens the lock for each call. So it has to remember between its calls f
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,12 @@ from locksmith.lock.records import keys, order
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.node import TTL
 from locksmith.lock.records.order import Order
+from locksmith.server.hooks import LEASE
 from locksmith.server.refusal import RefusalKind
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import ABSENT
 from tests.builders.claims import claim
-from tests.builders.desks import POLL, play
+from tests.builders.desks import POLL, NoHooks, play
 from tests.builders.one_store import START, G
 from tests.harness.fault_script import StepwiseStore
 
@@ -98,6 +100,52 @@ def test_a_steady_state_removes_a_place_that_has_lost_its_lease(store):
         ticket = keys.ticket_key(G, "fleetlock:c2")
         assert fleet.server.list(keys.waiters_prefix(G), 0, None).entries == ()
         assert fleet.server.read(ticket).entry is None
+
+    play(story, store)
+
+
+class Hooks(NoHooks):
+    """A folder with a hook, which does nothing."""
+
+    def of(self, stage):
+        return [Path(stage)]
+
+    async def run(self, stage, name, environ, *, every=False):
+        del stage, name, environ, every
+        return []
+
+    def forget(self, stage, name):
+        pass
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_key_of_hooks_that_has_lost_its_lease_is_removed_in_time(store):
+    """Its server was killed, or has stopped its hooks. Else the client could never be steady again."""
+
+    async def story(fleet):
+        desk, key = fleet.desk(programs=Hooks()), keys.hooks_key(G, "c1")
+        assert await desk.pre_reboot(G, "c1") is None
+        fleet.server.put(key, b'{"server":"dead"}', ABSENT)
+        for seconds in (0, LEASE):
+            await asyncio.sleep(seconds)
+            assert "the hooks of c1 run on dead" in (await desk.steady_state(G, "c1")).sentence
+        await asyncio.sleep(POLL)
+        assert await desk.steady_state(G, "c1") is None
+        assert fleet.server.read(key).entry is None
+
+    play(story, store)
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_the_key_of_hooks_that_a_server_keeps_stays_for_as_long_as_they_run(store):
+    async def story(fleet):
+        other, desk = fleet.store(), fleet.desk(programs=Hooks())
+        assert await desk.pre_reboot(G, "c1") is None
+        kept = await other.create(keys.hooks_key(G, "c1"), b'{"server":"s2"}', ttl=LEASE)
+        for _ in range(20):
+            await asyncio.sleep(LEASE / 2)
+            assert "the hooks of c1 run on s2" in (await desk.steady_state(G, "c1")).sentence
+            await other.renew(kept, LEASE)
 
     play(story, store)
 

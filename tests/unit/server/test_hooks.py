@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from locksmith.errors import HostError, StoreUnavailableError
+from locksmith.errors import ConflictError, HostError, StoreUnavailableError
 from locksmith.lock import client_cycle
 from locksmith.lock.answer import Denied
 from locksmith.lock.records import keys
@@ -421,5 +421,16 @@ def test_a_client_that_was_never_prepared_may_ask_again_after_a_failed_steady_st
         hooks.failing = set()
         assert await desk.steady_state(G, "c1") is None
         assert await fleet.holders() == ()
+
+    play(story)
+
+
+def test_a_write_that_others_were_faster_with_is_told_in_words_and_not_by_its_key():
+    async def story(fleet):
+        async def changed():
+            raise ConflictError(f"{keys.semaphore_key(G)} was changed")
+
+        told = await fleet.desk(programs=Hooks())._hooks.alone(G, "c1", PRE_REBOOT, changed)
+        assert told == "the lock changed while the hooks of c1 ran: call again"
 
     play(story)
