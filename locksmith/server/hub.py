@@ -52,11 +52,11 @@ class Hub:
         self._stores: dict[str, Store] = {}
         self._shared = SharedReads(store)
         self._proofs: dict[str, Proofs] = {}
-        self._kept: list[SharedPlaces] = []
+        self._kept: dict[str, SharedPlaces] = {}
         self._running: list[asyncio.Task[None]] = []
         for group in groups if self.mirrors.follows else ():
             mirror = self.mirrors.of(group)
-            self._kept.append(kept := SharedPlaces(store, mirror, group))
+            self._kept[group] = kept = SharedPlaces(store, mirror, group)
             self._rooms[group] = room = WaitingRoom(mirror, group, kept.called)
             kept.spare(room.is_near)
             self._stores[group] = WatchingStore(store, mirror)
@@ -65,6 +65,11 @@ class Hub:
     def room(self, group: str) -> WaitingRoom | None:
         """Give where the machines of a group wait; None: they wait at the store."""
         return self._rooms.get(group)
+
+    def answered(self, group: str, machine: str) -> None:
+        """Note that a machine has called for its claim, and is answered by the store."""
+        if (kept := self._kept.get(group)) is not None:
+            kept.answered(machine)
 
     def store_of(self, group: str) -> Store:
         """Give the store in which a machine of a group asks."""
@@ -108,7 +113,7 @@ class Hub:
     def start(self) -> None:
         """Begin to follow the store."""
         self.mirrors.start()
-        self._running += [asyncio.ensure_future(kept.run()) for kept in self._kept]
+        self._running += [asyncio.ensure_future(kept.run()) for kept in self._kept.values()]
 
     async def close(self) -> None:
         """End what `start` began. Who waits keeps its place: the next server that it asks keeps that."""

@@ -174,10 +174,11 @@ class MachineDesk:
     def _from_room(self, group: str, claim: Claim, known: Position) -> Mapping[str, Any] | None:
         """Answer a claim with others before it, without the store; None: the store is to be asked."""
         room = self._hub.room(group) if self._hub is not None else None
-        if room is None or (known.cluster and known.cluster != self._cluster):
+        if self._hub is None or room is None or (known.cluster and known.cluster != self._cluster):
             return None
         denied = room.answer(claim, known.revision)
         if denied is None:
+            self._hub.answered(group, claim.holder)
             return None
         self._drop_kept((group, claim.holder))
         return {

@@ -72,6 +72,14 @@ class SharedPlaces:
         """Note that the machine of a place has called, and waits here."""
         self._guests[place.key] = _Guest(place, _now())
 
+    def answered(self, machine: str) -> None:
+        """Note that a machine has called, and is answered by the store: a place of it that is noted here stays so."""
+        ticket = self._mirror.replica.get(keys.ticket_key(self._group, machine)).entry
+        number = places.number_of_ticket(ticket.value) if ticket is not None else None
+        key = places.numbered_key(self._group, machine, number) if number is not None else ""
+        if (guest := self._guests.get(key)) is not None:
+            self._guests[key] = replace(guest, called=_now())
+
     async def run(self) -> None:
         """Keep the places until this is cancelled. They stay then, as long as the lease does."""
         while True:
@@ -120,7 +128,9 @@ class SharedPlaces:
                 self._guests[key] = replace(guest, fresh=False)
         elif now - guest.called <= SILENT and (guest.fresh or entry.version == guest.place.version):
             foreign.append(entry)
-            self._guests[key] = replace(guest, place=entry, fresh=False)
+            # What was written since may be of a later call, which the store has answered.
+            called = guest.called if entry.version == guest.place.version else now
+            self._guests[key] = _Guest(entry, called, fresh=False)
         else:
             del self._guests[key]  # another has written it since
 

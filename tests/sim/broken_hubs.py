@@ -76,7 +76,7 @@ class Unkept(Hub):
 
     def __init__(self, *args):
         super().__init__(*args)
-        for kept in self._kept:
+        for kept in self._kept.values():
             kept.__class__ = _Unkept
 
 
@@ -179,7 +179,7 @@ class Clinging(Hub):
 
     def __init__(self, *args):
         super().__init__(*args)
-        for kept in self._kept:
+        for kept in self._kept.values():
             kept.__class__ = _Clinging
 
 
@@ -193,7 +193,7 @@ class Postdated(Hub):
 
     def __init__(self, *args):
         super().__init__(*args)
-        for kept in self._kept:
+        for kept in self._kept.values():
             kept.__class__ = _Postdated
 
 
@@ -211,7 +211,7 @@ class Littering(Hub):
 
     def __init__(self, *args):
         super().__init__(*args)
-        for kept in self._kept:
+        for kept in self._kept.values():
             kept.__class__ = _Littering
 
 
@@ -225,12 +225,15 @@ class Forgetful(Hub):
 
     def __init__(self, *args):
         super().__init__(*args)
-        for kept, room in zip(self._kept, self._rooms.values(), strict=True):
+        for kept, room in zip(self._kept.values(), self._rooms.values(), strict=True):
             kept.__class__ = _Once
             room._called = kept.called
 
 
 class _Once(SharedPlaces):
+    def answered(self, _machine):
+        pass
+
     def called(self, place):
         if place.key not in self._guests:
             super().called(place)

@@ -1,7 +1,10 @@
 """The places of thousands of machines are checked in steps: between two of them calls are answered."""
 
 import asyncio
+from dataclasses import replace
 
+from locksmith.lock.places import numbered_key
+from locksmith.lock.records import keys
 from locksmith.server import shared_places
 from locksmith.server.group_mirror import Freshness, Mirror
 from locksmith.server.shared_places import SILENT, SharedPlaces
@@ -74,5 +77,51 @@ def test_a_machine_that_calls_while_the_places_are_checked_keeps_its_own(monkeyp
         places.called(entries[0])
         await round_
         assert places.removed == [entries[1].key]
+
+    run(story)
+
+
+def test_a_place_that_its_machine_has_written_since_lasts_from_then_on():
+    """The machine called while memory was old, so the store answered it, and told it that it waits."""
+
+    async def story(loop):
+        places, (first, *_) = kept()
+        await asyncio.sleep(SILENT - 10)
+        places._kept = loop.time()
+        written = replace(first, version=6, lease=LEASE + 1)
+        places._mirror.replica._entries[first.key] = written
+        await places._round()
+        bound = replace(first, version=7)
+        places._mirror.replica._entries[first.key] = bound
+        await asyncio.sleep(20)
+        await places._round()
+        assert first.key not in places.removed
+        await asyncio.sleep(SILENT)
+        places._kept = loop.time()
+        await places._round()
+        assert first.key in places.removed
+
+    run(story)
+
+
+def test_a_call_that_the_store_has_answered_keeps_the_place_too():
+    """Memory was old, and the place had a lease of its own, which the call prolonged: that shows nowhere else."""
+
+    async def story(loop):
+        places, _ = kept()
+        replica = places._mirror.replica
+        place = Entry(numbered_key("web", "m1", 5), b"x", 5, 5, LEASE + 1)
+        ticket = Entry(keys.ticket_key("web", "m1"), b"5", 5, 5, LEASE + 1)
+        replica._entries |= {place.key: place, ticket.key: ticket}
+        places.called(place)
+        await asyncio.sleep(SILENT - 10)
+        places._kept = loop.time()
+        places.answered("m1")
+        places.answered("m2")
+        await places._round()
+        replica._entries[place.key] = replace(place, version=6, lease=LEASE)
+        await asyncio.sleep(20)
+        await places._round()
+        assert place.key not in places.removed
 
     run(story)

@@ -385,3 +385,20 @@ def test_a_server_that_stood_still_while_it_got_its_lease_prolongs_it_in_time(tm
                 machine.vanish()
 
     play(story, tmp_path)
+
+
+def test_a_call_that_the_store_answers_keeps_a_place_that_its_server_has_noted(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 4, desk)
+            await asyncio.sleep(10)
+            machines[3].vanish()
+            await asyncio.sleep(60)
+            hub = desk._hub
+            [noted] = [key for key in hub._kept[G]._guests if key.endswith("m03")]
+            hub.mirrors.of(G)._proven = None
+            now = asyncio.get_running_loop().time()
+            assert (await machines[3].strategy.request(machines[3].claim)).queued.position > 2
+            assert hub._kept[G]._guests[noted].called >= now
+
+    play(story, tmp_path)
