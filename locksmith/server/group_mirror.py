@@ -77,6 +77,7 @@ class Mirror:
         self._latest = self._proven_revision = 0
         self._histories = 0
         self._proven: float | None = None
+        self._doubted = float("-inf")
         self._error = f"{name} was not read yet"
         self._news = asyncio.Event()
         self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
@@ -96,7 +97,7 @@ class Mirror:
         if self._proven is None:
             return Freshness(current=False, age=None, reason=self._error)
         age = _now() - self._proven
-        if age <= FRESH:
+        if age <= FRESH and self._proven >= self._doubted:
             return Freshness(current=True, age=age)
         why = self._error or "the store does not say more"
         return Freshness(current=False, age=age, reason=f"{self._name} is known as it was {age:.0f} s ago: {why}")
@@ -120,6 +121,11 @@ class Mirror:
     def proven_since(self, asked: float) -> bool:
         """Tell whether what is known now holds at, or after, a moment of the loop's time: it is linearizable then."""
         return self._proven is not None and self._proven >= asked and self.freshness.current
+
+    def doubt(self) -> None:
+        """Take note that another cluster counts from now on: what is known is not current, until that is read."""
+        self._listed, self._doubted, self._error = False, _now(), "another etcd cluster counts since"
+        self._tell(())
 
     def on_proof(self, listener: Callable[[], None]) -> None:
         """Have it told when the store has said how it stands. It must neither wait nor fail."""
@@ -271,6 +277,8 @@ class Mirror:
 
     def _prove(self, asked: float, revision: int) -> None:
         """Note that the store stood like this, at that revision of its own, when or after it was asked."""
+        if asked < self._doubted:
+            return
         was, self._proven_revision = self.freshness.current, revision
         self._proven, self._error = max(asked, self._proven or asked), ""
         if not was:

@@ -104,6 +104,7 @@ class MachineDesk:
         self._store = own
         self._store_of = store_of or (lambda _group: own)
         self._hub: Hub | None = None
+        self._mirrored = ""
         self._records = MachineRecords(clock)
         self._turns, self._unchanged = Turns(), Unchanged()
         self._kept: OrderedDict[tuple[str, str], _Waiting] = OrderedDict()
@@ -154,6 +155,14 @@ class MachineDesk:
     def wait_by(self, hub: Hub) -> None:
         """Have machines wait by the mirrors of this store, from now on."""
         self._hub, self._store_of = hub, hub.store_of
+        if (clusters := self._observer.clusters) is not None:
+            clusters.changed = self._doubt
+
+    def _doubt(self) -> None:
+        """Give nothing more of the cluster before, once another counts: no machine is to take it for what that has."""
+        if self._hub is not None and self._cluster != self._mirrored:
+            self._mirrored = self._cluster
+            self._hub.mirrors.doubt()
 
     def drain(self) -> None:
         """Answer all who wait."""

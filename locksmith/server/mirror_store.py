@@ -179,6 +179,11 @@ class GroupMirrors:
         # The keys of the default group begin as those of the sets of windows.
         return self._windows, self.of(group)
 
+    def doubt(self) -> None:
+        """Have nothing that is known count as current, as another cluster counts from now on."""
+        for mirror in (self._windows, *self._groups.values()):
+            mirror.doubt()
+
     def start(self) -> None:
         """Begin to follow the store."""
         for mirror in (self._windows, *self._groups.values()) if self.follows else ():

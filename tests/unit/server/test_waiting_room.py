@@ -402,3 +402,30 @@ def test_a_call_that_the_store_answers_keeps_a_place_that_its_server_has_noted(t
             assert hub._kept[G]._guests[noted].called >= now
 
     play(story, tmp_path)
+
+
+def test_once_another_cluster_counts_no_machine_is_told_what_the_one_before_had(tmp_path):
+    """Else it believes that the new one has come as far, and calls it restored when it has not."""
+
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 4, desk)
+            await asyncio.sleep(AGES)
+            machines[3].vanish()
+            backup = servers.server.backup()
+            for slots in (5, 1, 5, 1):
+                await servers.admin.set_max(slots)
+            await asyncio.sleep(1)
+            servers.server.restore(backup)
+            servers.server.cluster = "2"
+            desk._observer.clusters.replace("2")
+            who, asked = Identity(Role.MACHINE, "m03"), {**_fields(machines[3].claim)}
+            said = await desk.call(G, who, wire.REQUEST, asked)
+            assert said["queued"]["position"] == 3
+            assert said["store"]["revision"] <= servers.server.revision
+            await asyncio.sleep(15)
+            assert desk._hub.mirrors.of(G).freshness.current
+            for machine in machines:
+                machine.vanish()
+
+    play(story, tmp_path)
