@@ -34,7 +34,7 @@ demo: packages-demo $(VENV)/.demo $(if $(findstring --prometheus,$(ARGS))$(finds
 
 # Where PYTHONDONTWRITEBYTECODE is set, half of the time would go into compiling the same modules again.
 quick: $(VENV)/.ready ## the unit tests while working: few examples, without the slowest
-	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.cache/pycache HYPOTHESIS_PROFILE=quick $(BIN)/pytest tests/unit -q -n 2 -m "not slow" $(ARGS)
+	env -u PYTHONDONTWRITEBYTECODE PYTHONPYCACHEPREFIX=$(CURDIR)/.cache/pycache HYPOTHESIS_PROFILE=quick BIN=$(BIN) ./scripts/run-unit-tests -m "not slow" $(ARGS)
 
 test: packages-test etcds prometheus ansible check ## lint, types, layers, all tests; as root on real machines too
 	BIN=$(BIN) ./scripts/run-tests $(ARGS)
@@ -83,6 +83,7 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.rollout
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.idle
+	$(BIN)/python -m bench.server_calls
 	$(BIN)/python -m bench.forecast
 
 kubernetes: $(VENV)/.ready ## fetch kubectl and the models of the API, for the tests of contrib/kubernetes
@@ -119,7 +120,7 @@ packages-deb:
 bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archive and as a system extension
 	$(BIN)/python -m release.bundle
 
-rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
+rpm: packages-bundle $(VENV)/.ready ## the RPMs of the self-contained build: of a node, and of the server
 	$(BIN)/python -m release.rpm
 
 image: packages-image $(VENV)/.ready ## the container images of the daemon and the server

@@ -1,4 +1,7 @@
-"""How each step of the loop is done: the reboot journal first, then the store, then the machine."""
+"""How each step of the loop is done: the reboot journal first, then the store, then the machine.
+
+Above 300 lines, in one piece: each method does one step, with the same reboot journal, strategy and machine.
+"""
 
 import asyncio
 import contextlib

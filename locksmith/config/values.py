@@ -1,6 +1,8 @@
 """The readers of configured values: of typed values in TOML, and of text in variables and flags.
 
 Every reader raises `ValueError` with the end of a sentence that begins with the key's name.
+
+Above 300 lines, in one piece: one reader for each kind of value, and a table of them.
 """
 
 import re

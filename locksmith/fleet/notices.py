@@ -1,4 +1,7 @@
-"""What people are to be told of a group: the events between what was told before and the group as it is. Pure."""
+"""What people are to be told of a group: the events between what was told before and the group as it is. Pure.
+
+Above 300 lines, in one piece: each method finds one kind of event in the same two states of a group.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -8,6 +8,8 @@ semaphore is the owner's, and no other claim writes over it.
 
 A write whose response was lost may be applied later than any read that follows. So every operation repeats its swap
 until the version of the semaphore changes or the swap succeeds. Only then is the outcome known.
+
+Above 300 lines, in one piece: each method is one step of a claim, on what one process knows of that claim.
 """
 
 import asyncio
@@ -118,6 +120,10 @@ class RebootLock:
         if holder_state.listed and not holder_state.holds(claim):
             raise OtherClaimError(holder_state.describe(), holder_state.reading.revision, holder_state.claim)
         return holder_state.listed
+
+    def recall(self, known: Known) -> None:
+        """Have the next release start from what was just read, guarded by all of it, before it reads by itself."""
+        self._own.recall(known)
 
     async def refuse_hold(self, claim: Claim) -> None:
         """Raise `NotAdmittedError` if an operator holds the machine of this claim back."""

@@ -1,7 +1,7 @@
 """Servers of FleetLock without their HTTP: desks on one store in memory, and the group that they serve."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from locksmith.config.model import Config, HaltSettings, RebootSettings, WindowSettings
@@ -10,21 +10,17 @@ from locksmith.host.paths import Paths
 from locksmith.lock import client_cycle
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.client_cycle import Cycle
-from locksmith.lock.guarded import Guarded
-from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.lock.records import keys
 from locksmith.lock.records.incident import FIRST, HaltAfter
 from locksmith.server.desk import Desk
 from locksmith.server.hooks import HookPrograms
-from locksmith.store.memory import Faults, MemoryServer, MemoryStore
+from locksmith.store.memory import Faults, MemoryStore
 from locksmith.window.window_set import WindowSet
+from tests.builders.one_store import G, OneStore
 from tests.sim.virtual_time import run
 
-G = "workers"
-START = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 POLL = 330.0
 """Seconds between two calls of Zincati at the most."""
 
@@ -48,22 +44,8 @@ class NoHooks:
         pass
 
 
-class Fleet:
+class Fleet(OneStore):
     """One store, and any number of servers, daemons and operators on it, in virtual time."""
-
-    def __init__(self, loop, kind: type[MemoryStore] = MemoryStore) -> None:
-        self.loop = loop
-        self.kind = kind
-        self.server = MemoryServer()
-        self.orders = OperatorOrders(self.store(), G, clock=self.now)
-        self.admin = self.orders.admin
-        self.guarded = Guarded(self.store(), G)
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.loop.time())
-
-    def store(self, faults: Faults | None = None) -> MemoryStore:
-        return self.kind(self.server, faults)
 
     def desk(
         self,
@@ -91,16 +73,6 @@ class Fleet:
 
     async def cycle(self, client: str) -> Cycle:
         return await client_cycle.read(self.guarded, client)
-
-    async def holders(self) -> tuple[str, ...]:
-        return (await self.guarded.semaphore())[0].holders
-
-    @property
-    def keys(self) -> list[str]:
-        """Everything of the group but its history and what it remembers."""
-        prefix = keys.group_prefix(G)
-        past = (keys.history_prefix(G), f"{prefix}reboots/", keys.semaphore_key(G))
-        return sorted(key.removeprefix(prefix) for key in self.server._entries if not key.startswith(past))
 
 
 def play(story, kind: type[MemoryStore] = MemoryStore):

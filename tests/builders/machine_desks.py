@@ -2,9 +2,12 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import pytest
 
 from locksmith.agent.fleet_server import API, FleetServerSettings
 from locksmith.agent.strategy import StrategyContext
@@ -16,21 +19,18 @@ from locksmith.host.paths import Paths
 from locksmith.host.server_client import ServerClient
 from locksmith.host.server_store import ServerStore
 from locksmith.host.watermark import SeenRevision
+from locksmith.lock import machine_wire as wire
 from locksmith.lock import successor
-from locksmith.lock.guarded import Guarded
-from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.queued_lock import QueuedLock
-from locksmith.lock.records import keys
+from locksmith.lock.records.claim import Claim
 from locksmith.server.identity import Identity, Role
 from locksmith.server.machine_calls import answered, failed
 from locksmith.server.machine_desk import MachineDesk
-from locksmith.store.memory import Faults, MemoryServer, MemoryStore
+from locksmith.store.memory import Faults, MemoryStore
 from locksmith.store.protocol import Expecting
 from locksmith_strategies.server import Server
+from tests.builders.one_store import G, OneStore
 from tests.sim.virtual_time import run
-
-G = "workers"
-START = datetime(2026, 5, 1, 2, 10, tzinfo=UTC)
 
 
 def no_lock() -> QueuedLock:
@@ -59,7 +59,10 @@ class DeskDoor:
     def says(self, problem: str) -> str:
         return f"the server {self.url} {problem}"
 
-    async def exchange(self, request, limit, before=lambda: None, *, most) -> HttpAnswer:  # noqa: ARG002 - a server's
+    def close(self) -> None:
+        """It keeps no connection."""
+
+    async def exchange(self, request, limit, before=lambda: None, **_more) -> HttpAnswer:
         """Answer a request."""
         if self.down:
             raise StoreUnavailableError(self.says("cannot be reached"))
@@ -88,21 +91,27 @@ class DeskDoor:
         return [await self.answer(*one) for one in self.late]
 
 
-class Servers:
+@dataclass(frozen=True)
+class LateRequest:
+    """A request that lies in the socket of the first server, which stands still; its daemon waits no more for it."""
+
+    strategy: Server
+    doors: Sequence[DeskDoor]
+
+    async def arrive(self):
+        """Let the server go on; give the status and the body of its answer."""
+        [answer] = await self.doors[0].thaw()
+        return answer
+
+
+class Servers(OneStore):
     """One store, any number of servers on it, and machines that ask them, in virtual time."""
 
+    remembered = (*OneStore.remembered, "ended/")
+
     def __init__(self, loop, folder: Path, kind: type[MemoryStore] = MemoryStore) -> None:
-        self.loop, self.folder, self.kind = loop, folder, kind
-        self.server = MemoryServer()
-        self.orders = OperatorOrders(self.store(), G, clock=self.now)
-        self.admin = self.orders.admin
-        self.guarded = Guarded(self.store(), G)
-
-    def now(self) -> datetime:
-        return START + timedelta(seconds=self.loop.time())
-
-    def store(self, faults: Faults | None = None) -> MemoryStore:
-        return self.kind(self.server, faults)
+        super().__init__(loop, kind)
+        self.folder = folder
 
     def desk(self, faults: Faults | None = None) -> MachineDesk:
         """Start a server."""
@@ -131,15 +140,14 @@ class Servers:
         mark.clusters.successor = partial(successor.observe, connect, G, mark)
         return Server(StrategyContext(G, no_lock, fleet_server=settings, mark=lambda: mark), client)
 
-    async def holders(self) -> tuple[str, ...]:
-        return (await self.guarded.semaphore())[0].holders
-
-    @property
-    def keys(self) -> list[str]:
-        """Everything of the group but its history and what it remembers."""
-        prefix = keys.group_prefix(G)
-        past = (keys.history_prefix(G), f"{prefix}reboots/", f"{prefix}ended/", keys.semaphore_key(G))
-        return sorted(key.removeprefix(prefix) for key in self.server._entries if not key.startswith(past))
+    async def late_request(self, claim: Claim) -> LateRequest:
+        """Have the daemon of a claim request a slot of two servers, of which the first stands still."""
+        doors = self.doors(claim.holder, self.desk(), self.desk())
+        strategy = self.strategy(claim.holder, *doors)
+        doors[0].frozen = frozenset({wire.REQUEST})
+        with pytest.raises(OutcomeUnknownError):
+            await strategy.request(claim)
+        return LateRequest(strategy, doors)
 
 
 def play(story, folder: Path, kind: type[MemoryStore] = MemoryStore):

@@ -3,7 +3,7 @@
 import ast
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -39,14 +39,15 @@ class _Messages(ast.NodeVisitor):
 
 
 @cache
-def messages() -> Sequence[tuple[str, str]]:
-    """Give every text of the sources that a program may say, after the module that has it."""
+def messages(word: str = "") -> tuple[tuple[str, str], ...]:
+    """Give every text that a program may say, after its module; `word`: of the modules with this word in the source."""
     folder, said = Path(locksmith.__file__).parent, list[tuple[str, str]]()
     for path in sorted(folder.rglob("*.py")):
-        collected = _Messages()
-        collected.visit(ast.parse(path.read_text()))
-        said += [(str(path.relative_to(folder)), text) for text in collected.found]
-    return said
+        if word in (source := path.read_text()):
+            collected = _Messages()
+            collected.visit(ast.parse(source))
+            said += [(str(path.relative_to(folder)), text) for text in collected.found]
+    return tuple(said)
 
 
 def commands_in(said: str) -> list[str]:
@@ -56,7 +57,12 @@ def commands_in(said: str) -> list[str]:
 
 def suggestions() -> list[tuple[str, str]]:
     """Give each command that the sources suggest, with samples in it, after the module that has it."""
-    return sorted({(place, one.replace("{}", SAMPLE)) for place, text in messages() for one in commands_in(text)})
+    return suggested_by((*messages("`locksmithctl "), *messages("`sudo ")))
+
+
+def suggested_by(said: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Give each command in these messages, with samples in it, after the module that has it."""
+    return sorted({(place, one.replace("{}", SAMPLE)) for place, text in said for one in commands_in(text)})
 
 
 def shape(command: str) -> str:

@@ -188,7 +188,7 @@ def test_a_stop_of_an_idle_machine_says_that_it_holds_nothing():
     assert "holds nothing" in for_a_while(Bench(need=False), 3).leave()
 
 
-def test_a_machine_that_goes_down_by_somebodys_order_keeps_its_claim():
+def test_a_machine_that_goes_down_by_another_programs_order_keeps_its_claim():
     bench = Bench(does={"request": lambda: DENIED})
 
     async def main(_loop: VirtualLoop) -> None:
@@ -253,6 +253,7 @@ def test_a_stop_during_a_commit_ends_the_loop_though_the_journal_cannot_be_writt
     assert bench.calls == ["request"]
 
 
+@pytest.mark.slow
 def test_a_strategy_that_cries_wolf_does_not_make_the_loop_spin():
     bench = Bench(does={"request": lambda: DENIED}, change=0.0)
     for_a_while(bench, 60)

@@ -44,6 +44,7 @@ def test_released_so_the_claim_is_forgotten_and_asked_for_again_when_the_bus_is_
     assert bench.calls[:4] == ["request", "abort", "request", "commit"]
 
 
+@pytest.mark.slow
 def test_two_failures_hours_apart_are_no_failure_that_lasts():
     bench = Bench(settings=QUICK)
     bench.does["request"] = lambda: DENIED

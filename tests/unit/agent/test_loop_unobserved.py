@@ -154,6 +154,7 @@ def test_a_machine_that_holds_nothing_goes_on_trying_to_look_at_itself():
     assert len([words for words in bench.shown if "the bus does not answer" in words]) > 8
 
 
+@pytest.mark.slow
 def test_a_healthy_machine_that_cannot_release_its_slot_reports_that_in_ten_minutes():
     def defect() -> None:
         raise RuntimeError("boom")

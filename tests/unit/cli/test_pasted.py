@@ -9,7 +9,7 @@ import pytest
 from locksmith.cli.main import COMMANDS, locksmithctl
 from locksmith.cli.pasted import typed_flags
 from locksmith.util.commands import FLEETWIDE, LOCAL, naming_group, with_flags, with_group, wrapped
-from tests.harness.suggested import SAMPLE, messages, suggestions
+from tests.harness.suggested import SAMPLE, messages, suggested_by, suggestions
 
 BARE = re.compile(rf"`({'|'.join(COMMANDS)})(?: [^`]*)?`")
 
@@ -19,6 +19,12 @@ G = {"group": "a"}
 
 def test_suggestions_are_found():
     assert len(SUGGESTED) > 25
+
+
+@pytest.mark.slow
+def test_suggestions_are_found_in_every_module():
+    """The tests of each are collected often, so only the modules with such words are read for them."""
+    assert suggested_by(messages()) == SUGGESTED
 
 
 @pytest.mark.parametrize(("place", "words"), SUGGESTED)
@@ -35,6 +41,7 @@ def test_a_suggested_command_has_arguments_that_the_tool_takes(place, words):
     assert not re.search(r"\b[A-Z]+(-[A-Z]+)?\b", words.replace(SAMPLE, "")), "a placeholder cannot be pasted"
 
 
+@pytest.mark.slow
 def test_no_message_names_a_command_without_its_program():
     """`thaw` alone is no command of a shell."""
     bare = [(place, text) for place, text in messages() for _ in BARE.findall(text)]

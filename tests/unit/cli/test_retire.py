@@ -17,7 +17,7 @@ HELD = semaphore.encode(Semaphore(1, ("go-1",)))
 
 
 class TakenMeanwhile:
-    """Lets somebody else take the slot right before the first write arrives."""
+    """Lets another machine take the slot right before the first write arrives."""
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server

@@ -542,25 +542,29 @@ FILE = "/etc/locksmith/locksmith.toml"
             "[window]\nstart = '02:00'\nlength = '1h'\nopen = ['02:00 for 1h']",
             f"{FILE}: window.open excludes window.start: write that window as `START for LENGTH` into window.open",
         ),
-        (
+        pytest.param(
             "[window]\nstart = '02:00'\nlength = '1h'\nmin-remaining = '2h'",
             f"{FILE}: window.min-remaining is 2h, and no window is ever open for longer than 1h: no reboot would ever",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "[window]\nopen = ['02:00 for 3h', '05:00 for 1h']\nblackouts = ['04:00 for 30m']\nmin-remaining = '150m'",
             f"{FILE}: window.min-remaining is 2h30m, and no window is ever open for longer than 2h: no reboot would",
+            marks=pytest.mark.slow,
         ),
         (
             "[window]\nopen = ['*-02-30 02:00 for 3h']",
             f"{FILE}: window.open leaves no time for a reboot (*-02-30 02:00 for 3h): change a window or a blackout",
         ),
-        (
+        pytest.param(
             "[window]\nsets = ['a']\nblackouts = ['Mon..Sun']\n[window-sets.a]\nopen = ['02:00 for 1h']",
             f"{FILE}: window.sets leaves no time for a reboot (02:00 for 1h, but not Mon..Sun): change a",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "[window]\nblackouts = ['Mon..Sun']",
             f"{FILE}: window.blackouts leaves no time for a reboot (at any time, but",
+            marks=pytest.mark.slow,
         ),
         ("[window-sets.a]\nzone = 'UTC'", f"{FILE}: window-sets has the set 'a' with neither a window nor a blackout"),
         ("[window-sets.a]\nwhen = 1", f"{FILE}: window-sets has a.when, which is no key of a set: known are open"),

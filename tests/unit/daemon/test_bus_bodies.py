@@ -1,4 +1,4 @@
-"""What is read of the bus where somebody else has written it, and what is written to it: without a bus."""
+"""What is read of the bus where another program has written it, and what is written to it: without a bus."""
 
 import asyncio
 

@@ -142,6 +142,7 @@ def test_who_does_not_finish_its_request_is_ended(port, monkeypatch):
     assert IDLE in ask(port)
 
 
+@pytest.mark.slow
 def test_who_does_not_take_its_answer_is_ended(port, monkeypatch):
     monkeypatch.setattr(metrics_server, "ANSWER_LIMIT", 0.2)
     monkeypatch.setattr("locksmith.daemon.metrics_http.Exposition.answer", lambda _self, _head: b"x" * 10_000_000)
@@ -250,9 +251,9 @@ def test_nothing_listens_where_metrics_are_off():
 # TLS
 
 
-@pytest.fixture
-def authority(tmp_path) -> Authority:
-    return Authority(tmp_path)
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 def trusting(authority: Authority) -> ssl.SSLContext:
@@ -268,6 +269,7 @@ def test_the_metrics_are_served_with_tls_while_others_do_not_finish_their_handsh
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_handshake_that_stalls_is_ended(authority, monkeypatch):
     monkeypatch.setattr(metrics_server, "REQUEST_LIMIT", 0.2)
     pair = authority.issue("metrics")

@@ -342,7 +342,7 @@ def test_whatever_stands_there_there_is_an_answer_and_a_table(view, machine_id, 
     Rollout().observe(view, now)
 
 
-def test_a_machine_that_came_up_sick_halts_its_group_until_somebody_has_looked():
+def test_a_machine_that_came_up_sick_halts_its_group_until_an_operator_has_looked():
     claim = rebooting("n2").gone_wrong("unhealthy", "x.service has failed")
     view = group(wanting("n1"), idle("n2"), claims=[claim], slots=2)
     assert any(

@@ -92,6 +92,7 @@ def test_what_takes_for_ever_is_refused_and_not_waited_for(plan, sentence):
         run(plan)
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from(["02:00 for 3h", "04:00 for 2h", "Sat 22:00 for 30h", "*:00 for 15m"]), max_size=3),
@@ -123,6 +124,7 @@ PLANS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(PLANS, st.integers(0, 99))
 def test_no_run_breaks_what_the_plan_says(plan, seed):

@@ -119,7 +119,7 @@ def test_an_abort_is_possible_after_the_reboot_while_the_slot_is_still_taken(jou
     assert journal.unless_committed("boot-2", yes)
 
 
-def test_nobody_commits_while_somebody_calls_off(journal, monkeypatch):
+def test_no_program_commits_while_another_aborts(journal, monkeypatch):
     monkeypatch.setattr(module, "LOCK_LIMIT", 0.05)
     journal.begin(entry())
 

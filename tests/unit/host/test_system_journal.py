@@ -85,6 +85,7 @@ def test_a_standard_error_that_is_no_socket_costs_no_descriptor(tmp_path):
         journal.close()
 
 
+@pytest.mark.slow
 def test_a_journald_that_hangs_delays_nothing_and_what_is_lost_is_counted(journald, tmp_path):  # noqa: ARG001 - it never reads
     with sender(tmp_path) as (journal, stderr):
         began = time.monotonic()
@@ -118,6 +119,7 @@ def test_a_busy_journald_gets_each_record_with_its_fields(journald, tmp_path):
     assert not reader.is_alive()
 
 
+@pytest.mark.slow
 def test_a_journald_that_reads_again_gets_records_again(journald, tmp_path):
     with sender(tmp_path) as (journal, stderr):
         while not read(stderr):

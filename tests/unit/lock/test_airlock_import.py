@@ -270,6 +270,7 @@ async def test_a_record_of_many_is_not_written_again_after_the_import_was_done()
     assert move.value(keys.holder_key(GROUP, gone)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("writes", range(3))
 async def test_an_import_of_many_that_is_cut_short_holds_no_slot(writes):
     move = Move(written(200, *HOLDERS), *["arrives"] * (len(HOLDERS) + writes), *[NEVER_SENT] * 9)

@@ -90,6 +90,7 @@ async def shows(presence, membership, shown):
     await asyncio.sleep(30)
 
 
+@pytest.mark.slow
 def test_a_machine_is_remembered_by_its_need_and_at_rest_it_writes_nothing():
     async def story(world):
         presence, membership = world.machine()

@@ -183,7 +183,7 @@ def test_a_place_lost_while_its_program_was_away_is_taken_anew_at_the_end():
     play(story)
 
 
-def test_a_place_that_somebody_removed_is_found_out_at_the_next_look():
+def test_a_place_that_another_machine_removed_is_found_out_at_the_next_look():
     async def story(line):
         first, second = line.queue(), line.queue()
         await first.stand(claim("n1"))

@@ -9,7 +9,7 @@ from locksmith.store.memory import MemoryStore
 from tests.builders.queues import claim, play
 
 LONG_SINCE = 5000.0
-"""Seconds that the loop has run before somebody comes: times are the loop's own, not counted from the coming."""
+"""Seconds that the loop has run before a machine comes: times are the loop's own, not counted from the coming."""
 
 
 def test_the_first_in_line_looks_again_after_half_a_minute():

@@ -187,6 +187,7 @@ def test_guesses_in_the_name_of_a_known_client_have_a_limit_too():
     assert status(guesses, RIGHT) == 429
 
 
+@pytest.mark.slow
 def test_what_is_remembered_of_origins_is_bounded():
     guesses = Guesses()
     for number in range(11_000):

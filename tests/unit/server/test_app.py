@@ -175,6 +175,7 @@ async def test_a_chunked_body_in_pieces_is_read(desk):
         writer.close()
 
 
+@pytest.mark.slow
 async def test_a_slow_body_is_refused_in_time(desk, monkeypatch):
     monkeypatch.setattr(reply, "BODY_LIMIT", 0.2)
     async with site_of(desk) as site:
@@ -225,6 +226,7 @@ async def test_a_call_under_way_is_not_ended_for_a_new_connection(desk):
     assert found == [(200, {})] * 9
 
 
+@pytest.mark.slow
 async def test_a_head_in_pieces_goes_inside_when_it_is_whole(desk):
     async with site_of(desk) as site:
         reader, writer = await site.connect()

@@ -7,7 +7,8 @@ import pytest
 
 from locksmith.errors import ConflictError
 from locksmith.server.attempt_turns import TURN_LIMIT, AttemptTurns
-from tests.builders.desks import G, play
+from tests.builders.desks import play
+from tests.builders.one_store import G
 from tests.sim.virtual_time import run
 
 
@@ -86,6 +87,7 @@ def test_an_attempt_is_made_without_its_turn_after_a_while():
     run(story)
 
 
+@pytest.mark.slow
 def test_clients_of_one_server_lose_no_race_against_each_other():
     async def story(fleet):
         network = Slow()

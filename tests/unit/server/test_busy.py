@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 from locksmith.server.busy import FRESH, BusySlots
 from locksmith.store.memory import MemoryStore
-from tests.builders.desks import G, play
+from tests.builders.desks import play
+from tests.builders.one_store import G
 
 
 def test_many_who_are_refused_at_once_have_the_slots_read_once():

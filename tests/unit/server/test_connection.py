@@ -101,6 +101,7 @@ async def test_a_connection_that_has_ended_is_freed_without_a_collection(monkeyp
     assert len(begun) == 2
 
 
+@pytest.mark.slow
 async def test_python_goes_through_all_objects_seldom():
     """Until the server ends: its process may go on."""
     before = gc.get_threshold()

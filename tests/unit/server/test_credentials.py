@@ -248,6 +248,7 @@ def test_after_a_start_thousands_of_callers_are_found_in_one_list():
     run(story)
 
 
+@pytest.mark.slow
 def test_thousands_of_callers_are_read_again_after_ten_minutes_in_a_few_lists():
     async def story(_loop):
         site = Site()

@@ -18,7 +18,8 @@ from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Entry
 from locksmith.window.window_set import WindowSet
 from tests.builders.claims import claim
-from tests.builders.desks import POLL, START, G, play
+from tests.builders.desks import POLL, play
+from tests.builders.one_store import START, G
 from tests.harness.fault_script import ANSWER_LOST, ARRIVES, DROPPED, LATE, NEVER_SENT, FaultScript, StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]

@@ -9,7 +9,8 @@ from locksmith.host.paths import Paths
 from locksmith.server.desk import Desk
 from locksmith.server.refusal import RefusalKind
 from locksmith.store.memory import MemoryStore
-from tests.builders.desks import G, NoHooks, play
+from tests.builders.desks import NoHooks, play
+from tests.builders.one_store import G
 from tests.harness.fault_script import StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]

@@ -18,7 +18,8 @@ from locksmith.server.refusal import RefusalKind
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import ABSENT
 from tests.builders.claims import claim
-from tests.builders.desks import POLL, START, G, play
+from tests.builders.desks import POLL, play
+from tests.builders.one_store import START, G
 from tests.harness.fault_script import StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]
@@ -101,6 +102,7 @@ def test_a_steady_state_removes_a_place_that_has_lost_its_lease(store):
     play(story, store)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hours", [-24, 0, 24])
 def test_a_lost_clients_slot_expires_in_its_time_whatever_its_servers_clock_says(hours):
     """A server that is a day behind writes that the slot was taken a day ago."""

@@ -7,7 +7,8 @@ import pytest
 
 from locksmith.server.refusal import RefusalKind
 from locksmith.store.memory import MemoryStore
-from tests.builders.desks import POLL, G, play
+from tests.builders.desks import POLL, play
+from tests.builders.one_store import G
 from tests.harness.fault_script import StepwiseStore
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, StoreUnavailableError
+from locksmith.errors import ConflictError, StoreUnavailableError
 from locksmith.lock import ended
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.absence import tidy
@@ -17,7 +17,8 @@ from locksmith.lock.records import keys, member
 from locksmith.lock.records.member import KEPT, NOT_SEEN, Member
 from locksmith.store.memory import MemoryStore
 from tests.builders.claims import claim
-from tests.builders.machine_desks import G, play
+from tests.builders.machine_desks import play
+from tests.builders.one_store import G
 from tests.harness.fault_script import StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]
@@ -27,22 +28,18 @@ A = claim("a")
 @pytest.mark.parametrize("store", STORES)
 def test_what_a_machine_ended_is_forgotten_with_it_and_a_late_request_takes_no_slot(store, tmp_path):
     async def story(servers):
-        doors = servers.doors("a", servers.desk(), servers.desk())
-        strategy = servers.strategy("a", *doors)
-        doors[0].frozen = frozenset({wire.REQUEST})
-        with pytest.raises(OutcomeUnknownError):
-            await strategy.request(A)
-        await strategy.abort(A, "not needed any more")
+        late = await servers.late_request(A)
+        await late.strategy.abort(A, "not needed any more")
         assert await marks(servers) == ["ended/a"]
         await remember(servers, "a", servers.now() - KEPT)
         await asyncio.sleep(1)
         await tidy(servers.store(), G, servers.now())
         assert await marks(servers) == ["forgotten"]
-        [(status, said)] = await doors[0].thaw()
+        status, said = await late.arrive()
         assert (status, said["kind"]) == (503, wire.UNAVAILABLE)
         assert "it asks again" in said["value"]
         assert await servers.holders() == ()
-        back = servers.strategy("a", *doors)  # a request of a machine that is back counts
+        back = servers.strategy("a", *late.doors)  # a request of a machine that is back counts
         assert isinstance(await back.request(replace(A, nonce="another")), Granted)
 
     play(story, tmp_path, store)
@@ -51,19 +48,15 @@ def test_what_a_machine_ended_is_forgotten_with_it_and_a_late_request_takes_no_s
 @pytest.mark.parametrize("store", STORES)
 def test_a_late_request_takes_no_slot_however_many_claims_ended_meanwhile(store, tmp_path):
     async def story(servers):
-        doors = servers.doors("a", servers.desk(), servers.desk())
-        strategy = servers.strategy("a", *doors)
-        doors[0].frozen = frozenset({wire.REQUEST})
-        with pytest.raises(OutcomeUnknownError):
-            await strategy.request(A)
-        await strategy.abort(A, "not needed any more")
+        late = await servers.late_request(A)
+        await late.strategy.abort(A, "not needed any more")
         for number in range(ended.MOST):
             await ended.end(servers.store(), G, replace(A, nonce=f"later {number}"))
-        [(status, said)] = await doors[0].thaw()
+        status, said = await late.arrive()
         assert (status, said["kind"]) == (503, wire.UNAVAILABLE)
         assert "it asks again" in said["value"]
         assert await servers.holders() == ()
-        assert isinstance(await strategy.request(replace(A, nonce="another")), Granted)
+        assert isinstance(await late.strategy.request(replace(A, nonce="another")), Granted)
 
     play(story, tmp_path, store)
 

@@ -238,6 +238,7 @@ async def end(*writers):
     await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", [0, INSIDE])
 async def test_hundreds_of_pipelined_requests_of_one_caller_leave_others_their_turn(inside):
     """With few places inside, too: there a connection that has more requests ends with its next answer."""

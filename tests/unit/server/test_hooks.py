@@ -15,7 +15,8 @@ from locksmith.lock.records.order import Order
 from locksmith.server.hooks import LEASE, PRE_REBOOT, STEADY_STATE
 from locksmith.window.window_set import WindowSet
 from tests.builders.claims import claim
-from tests.builders.desks import POLL, START, G, play
+from tests.builders.desks import POLL, play
+from tests.builders.one_store import START, G
 from tests.harness.fault_script import NEVER_SENT, FaultScript
 
 PRE, STEADY = "pre", "steady"
@@ -373,6 +374,7 @@ class _NoAnswer:
         return call.apply()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("takes", [5, 10, 20])
 def test_hooks_of_a_server_without_etcd_end_before_another_server_runs_them(takes):
     async def story(fleet):

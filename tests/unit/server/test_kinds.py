@@ -47,6 +47,7 @@ def _texts(argument: ast.expr) -> list[str]:
     return [argument.value] if isinstance(argument, ast.Constant) and isinstance(argument.value, str) else []
 
 
+@pytest.mark.slow
 def test_every_code_with_which_the_lock_denies_a_slot_has_a_kind_and_no_other():
     assert codes() == set(KINDS)
 

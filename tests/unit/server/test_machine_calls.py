@@ -18,7 +18,8 @@ from locksmith.server.machine_limits import CALLS_AT_ONCE, CALLS_PER_SECOND
 from locksmith.store.memory import MemoryStore
 from locksmith.store.memory_server import MemoryServer
 from locksmith.store.protocol import Position
-from tests.builders.machine_desks import G, play
+from tests.builders.machine_desks import play
+from tests.builders.one_store import G
 
 
 class Door:

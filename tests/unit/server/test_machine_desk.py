@@ -26,7 +26,8 @@ from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
 from locksmith.util.jsonread import BadJsonError
 from tests.builders.claims import claim
-from tests.builders.machine_desks import G, Servers, play
+from tests.builders.machine_desks import Servers, play
+from tests.builders.one_store import G
 from tests.harness.fault_script import ARRIVES, LATE, NEVER_SENT, FaultScript, StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]
@@ -67,13 +68,9 @@ def test_a_request_that_comes_after_the_end_of_its_claim_takes_no_slot(store, tm
     """It lay in the socket of a server that stood still, and its machine has ended the claim elsewhere."""
 
     async def story(servers):
-        doors = servers.doors("a", servers.desk(), servers.desk())
-        strategy = servers.strategy("a", *doors)
-        doors[0].frozen = frozenset({wire.REQUEST})
-        with pytest.raises(OutcomeUnknownError):
-            await strategy.request(A)
-        await strategy.abort(A, "not needed any more")
-        [(status, said)] = await doors[0].thaw()
+        late = await servers.late_request(A)
+        await late.strategy.abort(A, "not needed any more")
+        status, said = await late.arrive()
         assert (status, said["answer"], said["must_release"]) == (200, wire.DENIED, True)
         assert await servers.holders() == ()
         assert servers.keys == []
@@ -84,13 +81,9 @@ def test_a_request_that_comes_after_the_end_of_its_claim_takes_no_slot(store, tm
 @pytest.mark.parametrize("store", STORES)
 def test_a_request_that_comes_after_its_daemon_has_stopped_takes_no_slot(store, tmp_path):
     async def story(servers):
-        doors = servers.doors("a", servers.desk(), servers.desk())
-        stopping = servers.strategy("a", *doors)
-        doors[0].frozen = frozenset({wire.REQUEST})
-        with pytest.raises(OutcomeUnknownError):
-            await stopping.request(A)
-        await stopping.close()
-        [(status, said)] = await doors[0].thaw()
+        late = await servers.late_request(A)
+        await late.strategy.close()
+        status, said = await late.arrive()
         assert (status, said["answer"], said["must_release"]) == (200, wire.DENIED, True)
         assert await servers.holders() == ()
         assert servers.keys == []

@@ -5,6 +5,8 @@ import contextlib
 import json
 import socket
 
+import pytest
+
 from locksmith.lock import machine_wire as wire
 from locksmith.server.app import make_app
 from locksmith.server.door import Door
@@ -134,6 +136,7 @@ async def until_status(site, status):
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_a_call_is_under_way_until_its_machine_has_taken_the_answer():
     async with site_of() as site:
         readers = [(await site.ask("loud", wire.READ))[0] for _ in range(MOST_OF_ONE)]
@@ -156,6 +159,7 @@ async def until_read(site, machine):
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.slow
 async def test_answers_that_no_machine_takes_have_so_many_bytes_in_all():
     """With small kernel buffers and 32 machines that read nothing, each has its answer in the server's memory."""
     async with site_of() as site:
@@ -188,6 +192,7 @@ async def test_one_machine_does_not_have_the_bytes_of_all():
         assert await status_of((await site.ask("quiet", wire.READ))[0]) == 200
 
 
+@pytest.mark.slow
 async def test_an_answer_that_is_larger_than_was_foreseen_is_refused_too():
     async with site_of() as site:
         small = json.dumps({"size": 0}).encode()
@@ -198,6 +203,7 @@ async def test_an_answer_that_is_larger_than_was_foreseen_is_refused_too():
         assert status == 503
 
 
+@pytest.mark.slow
 async def test_answers_that_are_not_taken_keep_no_place_inside():
     async with site_of(INSIDE) as site:
         for _ in range(INSIDE):
@@ -206,6 +212,7 @@ async def test_answers_that_are_not_taken_keep_no_place_inside():
         assert (await answer((await site.ask("quiet", wire.HELLO))[0]))[0] == 200
 
 
+@pytest.mark.slow
 async def test_bodies_that_do_not_come_keep_no_place_inside():
     """They end for another, after a moment: with the time for a body each caller would wait ten seconds."""
     async with site_of(INSIDE) as site:

@@ -24,7 +24,8 @@ from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import NoObserver, Position
 from locksmith.util.jsonread import BadJsonError
 from tests.builders.claims import claim as make_claim
-from tests.builders.machine_desks import G, play
+from tests.builders.machine_desks import play
+from tests.builders.one_store import G
 from tests.harness.fault_script import StepwiseStore
 
 STORES = [MemoryStore, StepwiseStore]

@@ -13,7 +13,8 @@ from locksmith.lock.records.node import Node
 from locksmith.server.names import FRESH, ClientNames
 from locksmith.store.memory import MemoryStore
 from locksmith.util.zincati import zincati_id
-from tests.builders.desks import START, G, play
+from tests.builders.desks import play
+from tests.builders.one_store import START, G
 
 MACHINE = "1c09ca98649c4c7abc779cd04c96812e"
 CLIENT = "978a225b3d7b40e9acd7ce9b62f68444"

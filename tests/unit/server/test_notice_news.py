@@ -121,6 +121,7 @@ def test_an_event_is_told_within_about_a_second_by_one_server(number):
     run(story)
 
 
+@pytest.mark.slow
 def test_changes_without_end_are_read_once_in_a_second_and_cost_the_store_nothing():
     async def story(_loop):
         servers = Servers()

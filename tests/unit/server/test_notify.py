@@ -106,6 +106,7 @@ def test_five_servers_send_each_event_once_to_each_target():
     run(story)
 
 
+@pytest.mark.slow
 def test_while_nothing_happens_nothing_is_written():
     async def story(_):
         fleet = Fleet()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
@@ -70,6 +71,7 @@ async def test_who_waits_keeps_no_other_out():
         await end(*(one for _, one in waiting), writer)
 
 
+@pytest.mark.slow
 async def test_a_whole_request_is_not_ended_for_another():
     async with asyncio.timeout(20):
         app = Waits(parks=False)

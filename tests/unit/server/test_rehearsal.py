@@ -17,7 +17,8 @@ from locksmith.server.hub import Hub
 from locksmith.server.kept_places import RECENT
 from locksmith.window.window_set import WindowSet
 from tests.builders.claims import claim
-from tests.builders.desks import POLL, G, play
+from tests.builders.desks import POLL, play
+from tests.builders.one_store import G
 
 DAY = {"day": WindowSet.parse(["10:00 for 1h"], [])}
 SETTLED = 30
@@ -104,6 +105,7 @@ def test_the_refusal_of_a_client_whose_place_is_recent_costs_no_request():
     play(story)
 
 
+@pytest.mark.slow
 def test_a_waiting_client_keeps_its_place_for_days_by_a_write_at_every_second_call():
     async def story(fleet):
         network = Counted()
@@ -124,6 +126,7 @@ def test_a_waiting_client_keeps_its_place_for_days_by_a_write_at_every_second_ca
     play(story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first_lost", range(3))
 def test_one_of_its_calls_may_be_lost_and_the_place_stays(first_lost):
     async def story(fleet):
@@ -150,6 +153,7 @@ def test_the_place_of_a_client_that_calls_no_more_expires():
     play(story)
 
 
+@pytest.mark.slow
 def test_clients_that_alternate_between_two_servers_keep_their_places():
     async def story(fleet):
         await held_for_ever(fleet)

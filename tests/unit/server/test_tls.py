@@ -23,11 +23,15 @@ def authority(tmp_path_factory):
     return Authority(tmp_path_factory.mktemp("authority"))
 
 
+@pytest.fixture(scope="module")
+def first(authority):
+    return authority.issue("first")
+
+
 @pytest.fixture
-def settings(authority, tmp_path):
+def settings(authority, first, tmp_path):
     """Settings whose files are copies: a test may renew them."""
-    pair = authority.issue("server")
-    for file, name in ((pair.cert, "server.pem"), (pair.key, "server.key"), (authority.cert, "clients.pem")):
+    for file, name in ((first.cert, "server.pem"), (first.key, "server.key"), (authority.cert, "clients.pem")):
         shutil.copy(file, tmp_path / name)
     return ServerSettings(certfile=tmp_path / "server.pem", keyfile=tmp_path / "server.key")
 

@@ -21,7 +21,8 @@ from locksmith.server.identity import Identity, Role
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
 from tests.builders.claims import claim
-from tests.builders.machine_desks import G, play
+from tests.builders.machine_desks import play
+from tests.builders.one_store import G
 
 AGES = 260
 """Seconds: many times as long as any lease."""
@@ -252,6 +253,7 @@ def test_a_slot_that_was_freed_at_once_wakes_as_many_as_are_free(tmp_path):
     play(story, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_that_cannot_follow_the_store_answers_nothing_from_memory(tmp_path):
     async def story(servers):
         network = Counted()
@@ -334,6 +336,7 @@ def tickets(servers):
     return {keys.unsegment(key.rpartition("/")[2]) for key in servers.server._entries if "/tickets/" in key}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", ["/waiters/", "/tickets/"])
 @pytest.mark.parametrize("arrives", [True, False])
 def test_of_a_machine_that_has_gone_no_ticket_stays(lost, arrives, tmp_path):
@@ -359,6 +362,7 @@ def test_of_a_machine_that_has_gone_no_ticket_stays(lost, arrives, tmp_path):
     play(story, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_server_that_stood_still_while_it_got_its_lease_prolongs_it_in_time(tmp_path):
     """The lease is as old as the request for it, not as the answer."""
 

@@ -75,6 +75,7 @@ def test_whatever_is_in_a_record_its_error_is_short(raw):
         assert len(str(caught.value)) < 800
 
 
+@pytest.mark.slow
 def test_a_semaphore_of_thousands_is_read_in_time_that_grows_with_its_length():
     assert ratio(lambda raw: semaphore.decode(raw, "k"), holders(3_500), holders(28_000)) < 24
 

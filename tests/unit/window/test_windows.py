@@ -284,6 +284,7 @@ def midnight(day, zone):
     return begins
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/Asuncion"])
 def test_a_month_marks_the_days_that_a_question_for_each_day_marks(zone):
     nights = plan("Fri 22:00 for 4h", "Sun 00:00 for 24h", "Wed *:0/30 for 1m", but=["*-*-10..12", "Fri 23:00 for 1h"])
