@@ -68,7 +68,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
     of_machines = web.counting(make_routes(machines, people, config.server.groups))
     others = [*first, *of_machines, *web.routes]
-    collecting = asyncio.ensure_future(garbage.collect_seldom())
+    collecting = asyncio.ensure_future(garbage.collect_seldom(lambda: Connection.ended))
     try:
         desk = Desk(config, paths)
         hub.start()
