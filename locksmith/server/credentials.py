@@ -61,7 +61,7 @@ class SignedIn:
 class Credentials:
     """The credentials in a store. No call raises; what the store cannot answer is an `Answer` with 503.
 
-    `get` reads one key of it, with other parts of the server that read one at this moment.
+    `get` reads one key of it, with other parts of the server.
     """
 
     def __init__(self, store: Store, get: Get | None = None) -> None:

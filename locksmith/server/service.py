@@ -60,7 +60,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     store = open_store(config.store, observer=Expecting(str))
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
-    people = Credentials(store, hub.read_soon)
+    people = Credentials(store, hub.read_since)
     counts = NoticeCounts(config.notify.targets)
     web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts,))
     machines.wait_by(hub)

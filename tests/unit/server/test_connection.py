@@ -103,6 +103,7 @@ async def test_a_connection_that_has_ended_is_freed_without_a_collection(monkeyp
     assert Connection.ended == ended + 2
 
 
+@pytest.mark.slow
 async def test_python_goes_through_all_objects_seldom():
     """Until the server ends: its process may go on."""
     before = gc.get_threshold()
@@ -120,6 +121,7 @@ async def test_python_goes_through_all_objects_seldom():
     assert gc.get_freeze_count() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ended", [0, garbage.ENDED])
 def test_python_goes_through_all_objects_after_many_connections_and_after_a_long_while(ended):
     async def story(_loop):
