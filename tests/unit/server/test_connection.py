@@ -123,7 +123,7 @@ async def test_python_goes_through_all_objects_seldom():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ended", [0, garbage.ENDED])
-def test_python_goes_through_all_objects_after_many_connections_and_after_a_long_while(ended):
+def test_all_objects_are_gone_through_after_many_connections_or_a_long_while(ended):
     async def story(_loop):
         count = 0
         collecting = asyncio.ensure_future(garbage.collect_seldom(lambda: count))
