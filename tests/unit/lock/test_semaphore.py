@@ -131,7 +131,7 @@ def test_what_is_as_long_as_may_be_read_is_written_and_nothing_longer(monkeypatc
     monkeypatch.setattr(limits, "SEMAPHORE", len(encode(semaphore)))
     assert decode(encode(semaphore), KEY) == semaphore
     monkeypatch.setattr(limits, "SEMAPHORE", limits.SEMAPHORE - 1)
-    with pytest.raises(LockError, match="a semaphore with 2 holders has 47 bytes, and at most 46 are read"):
+    with pytest.raises(LockError, match="a semaphore with 2 holders has 43 bytes, and at most 42 are read"):
         encode(semaphore)
 
 
