@@ -8,7 +8,7 @@ import pytest
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.queue import Queue
-from locksmith.lock.records.claim import COMMITTED, HELD
+from locksmith.lock.records.claim import COMMITTED
 from locksmith.store.memory import MemoryStore
 from tests.builders.claims import claim
 from tests.builders.queued_locks import lock, play
@@ -146,7 +146,7 @@ def test_who_waits_no_more_watches_nothing(end):
 @pytest.mark.parametrize(
     ("state", "takes", "held"), [("held", False, False), ("held", True, True), (COMMITTED, False, True)]
 )
-def test_a_release_says_whether_there_is_a_slot_to_release_and_which_places_are_its_own(state, takes, held):
+def test_a_release_says_whether_there_is_a_slot_and_which_places_are_its_own(state, takes, held):
     async def story(server):
         said: list[dict[str, object]] = []
         one = lock(server)
@@ -158,7 +158,7 @@ def test_a_release_says_whether_there_is_a_slot_to_release_and_which_places_are_
             said.append(more)
             return await hand_over(of, **more)
 
-        one.lock.hand_over = noted  # type: ignore[method-assign]
+        one.lock.hand_over = noted  # type: ignore[method-assign, assignment]
         mine = replace(claim("n1"), state=state)
         await one.release(mine, fence_pending=False, why="done")
         await one.release(mine, fence_pending=True, why="again", rebooted=True)
