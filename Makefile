@@ -83,6 +83,7 @@ bench: packages-test $(VENV)/.ready ## the figures of docs/benchmarks.md
 	$(BIN)/python -m bench.rollout
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.idle
+	$(BIN)/python -m bench.server_calls
 	$(BIN)/python -m bench.forecast
 
 kubernetes: $(VENV)/.ready ## fetch kubectl and the models of the API, for the tests of contrib/kubernetes
@@ -119,7 +120,7 @@ packages-deb:
 bundle: packages-bundle $(VENV)/.ready ## the self-contained build, as an archive and as a system extension
 	$(BIN)/python -m release.bundle
 
-rpm: packages-bundle $(VENV)/.ready ## the RPM of the self-contained build
+rpm: packages-bundle $(VENV)/.ready ## the RPMs of the self-contained build: of a node, and of the server
 	$(BIN)/python -m release.rpm
 
 image: packages-image $(VENV)/.ready ## the container images of the daemon and the server

@@ -7,6 +7,9 @@ credentials and their places in the queue are written straight to etcd, as they 
 Ten machines come first, and then as many as `--machines` says. Of both are printed: the memory of the server and of
 etcd, the requests that etcd gets while all wait (its own figures), and the time from the answer to a machine that has
 rebooted until the next has its slot. The aims are those of 10,000 machines on a machine that does nothing else.
+
+The machines of the benchmark share the processors with the server. So it tells what they used, and how late the event
+loop of the benchmark was while slots were handed over: each of the few answers of a hand-over is read so late.
 """
 
 import asyncio
@@ -60,8 +63,11 @@ CALL_LIMIT = 60.0
 """Seconds for a call that is made again until it is done."""
 ASK_AFTER = 60.0
 """Seconds after which a machine asks again, as the strategy does."""
-ROUND = 45.0
+ROUND = 60.0
+"""Seconds for which requests are counted: a whole number of a mirror's rounds, which begin every ten seconds."""
 HAND_OVERS = 30
+LATE_AFTER = 0.002
+"""Seconds between two checks of how late the benchmark's own event loop is."""
 AIM_MEMORY, AIM_P50, AIM_P99 = 400.0, 0.015, 0.080
 """MiB, and seconds."""
 
@@ -168,13 +174,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What was measured: MiB, requests per second by method, shares of a core, and seconds."""
+    """What was measured: MiB, requests per second by method, shares of a core, and seconds.
+
+    `cores` are those of the server, of etcd and of the benchmark; `late` is how late its own event loop was.
+    """
 
     server: float
     etcd: float
     requests: dict[str, float]
-    cores: tuple[float, float]
+    cores: tuple[float, float, float]
     hand_overs: list[float]
+    late: list[float]
 
 
 @click.command()
@@ -240,14 +250,16 @@ async def measure(
     this = await granted.get()
     meters = Meters(etcd.endpoints[0])
     await asyncio.sleep(SETTLES)
-    before, used, etcd_used = meters.read(), cpu_seconds(server.pid), time.perf_counter()
+    before, used, began, own = meters.read(), cpu_seconds(server.pid), time.perf_counter(), time.process_time()
     await asyncio.sleep(seconds)
     after = meters.read()
-    lasted = time.perf_counter() - etcd_used
+    lasted = time.perf_counter() - began
     requests = {method: count / lasted for method, count in after.since(before).items()}
-    cores = ((cpu_seconds(server.pid) - used) / lasted, (after.cpu - before.cpu) / lasted)
+    shares = (cpu_seconds(server.pid) - used, after.cpu - before.cpu, time.process_time() - own)
+    cores = (shares[0] / lasted, shares[1] / lasted, shares[2] / lasted)
     print(f"  {number} came in {came:.0f} s; errors: {sum(one.errors for one in machines)}", flush=True)
-    taken = []
+    taken, late = list[float](), list[float]()
+    watching = asyncio.create_task(_watch_own_loop(late))
     for _ in range(min(number - 1, HAND_OVERS)):
         at = await this.reboot()
         async with asyncio.timeout(60):
@@ -255,12 +267,19 @@ async def measure(
         taken.append(this.had - at)
     memory = resident(server.pid)
     print(f"  errors at the end: {sum(one.errors for one in machines)}", flush=True)
-    for task in running:
+    for task in (*running, watching):
         task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+    await asyncio.gather(*running, watching, return_exceptions=True)
     for machine in machines:
         machine.writer.transport.abort()
-    return Cost(memory, after.memory, requests, cores, taken)
+    return Cost(memory, after.memory, requests, cores, taken, late)
+
+
+async def _watch_own_loop(late: list[float]) -> None:
+    while True:
+        due = time.perf_counter() + LATE_AFTER
+        await asyncio.sleep(LATE_AFTER)
+        late.append(max(0.0, time.perf_counter() - due))
 
 
 async def _write(url: str, machines: Sequence[Machine]) -> None:
@@ -316,11 +335,15 @@ def _quantiles(times: list[float]) -> tuple[float, float]:
 
 def _show(number: int, cost: Cost) -> None:
     p50, p99 = _quantiles(cost.hand_overs)
+    late50, late99 = _quantiles(cost.late)
     asked = ", ".join(f"{method} {rate:.2f}" for method, rate in cost.requests.items())
+    rate = sum(cost.requests.values())
     print(
         f"{number:6,} machines: server {cost.server:.0f} MiB, {100 * cost.cores[0]:.0f} % of a core; etcd "
         f"{cost.etcd:.0f} MiB, {100 * cost.cores[1]:.0f} %; hand-over p50 {1000 * p50:.0f} ms, "
-        f"p99 {1000 * p99:.0f} ms\n  requests to etcd per second: {sum(cost.requests.values()):.2f} ({asked})",
+        f"p99 {1000 * p99:.0f} ms\n  the benchmark: {100 * cost.cores[2]:.0f} % of a core, its event loop late by "
+        f"{1000 * late50:.1f} ms (p50), {1000 * late99:.0f} ms (p99)\n"
+        f"  requests to etcd per second: {rate:.2f} ({asked})",
         flush=True,
     )
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from release import glibc
+from release import glibc, server_tree
 from release.source import REPOSITORY, Build, export, stamp
 
 ARCHITECTURE = {"x86_64": "x86-64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
@@ -51,6 +51,11 @@ class Payload:
 
     root: Path
     build: Build
+
+    @property
+    def server(self) -> Path:
+        """The tree of what the package of the server adds."""
+        return self.root.with_name("server")
 
     @property
     def name(self) -> str:
@@ -87,6 +92,7 @@ def payload(repository: Path = REPOSITORY) -> Iterator[Payload]:
         for link, target in LINKS.items():
             (root / link).parent.mkdir(parents=True, exist_ok=True)
             (root / link).symlink_to(target)
+        server_tree.make(folder / "server", root, folder / "source", build.epoch)
         for path in root.rglob("*"):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or os.access(path, os.X_OK) else 0o644)

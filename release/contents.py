@@ -3,7 +3,9 @@
 The list of a release is read from what was built, so a package that a builder adds cannot be missing in it.
 """
 
+import gzip
 import io
+import struct
 import subprocess
 import tarfile
 import zipfile
@@ -11,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path, PurePosixPath
+
+_LEAD, _GZIP = 96, b"\x1f\x8b"
 
 
 @dataclass(frozen=True, order=True)
@@ -84,6 +88,8 @@ def _files(archive: Path) -> Iterator[tuple[PurePosixPath, str]]:
         raw = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(archive)], check=True, capture_output=True).stdout
         with tarfile.open(fileobj=io.BytesIO(raw)) as opened_tar:
             yield from _of_tar(opened_tar)
+    elif archive.suffix == ".rpm":
+        yield from _of_rpm(archive.read_bytes())
     elif archive.name.endswith((".tar.xz", ".oci.tar")):
         with tarfile.open(archive) as opened_tar:
             yield from _of_tar(opened_tar)
@@ -105,3 +111,25 @@ def _of_tar(opened: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, str]]:
                 yield from _of_tar(layer)
         except tarfile.ReadError:
             continue
+
+
+def _of_rpm(raw: bytes) -> Iterator[tuple[PurePosixPath, str]]:
+    """Read an RPM whose files are compressed with gzip: a lead, two headers, and an archive of cpio (rpm-format(5))."""
+    at = _LEAD
+    for pads in (8, 1):
+        _, _, entries, size = struct.unpack_from(">4s4sII", raw, at)
+        at += 16 + 16 * entries + size
+        at += -at % pads
+    if raw[at : at + 2] != _GZIP:
+        return
+    archive, at = gzip.decompress(raw[at:]), 0
+    while True:
+        fields = [int(archive[at + 6 + 8 * one : at + 14 + 8 * one], 16) for one in range(13)]
+        size, named = fields[6], fields[11]
+        path = PurePosixPath("/", archive[at + 110 : at + 110 + named - 1].decode()).relative_to("/")
+        begins = at + 110 + named + -(110 + named) % 4
+        if path.name == "TRAILER!!!":
+            return
+        if _is_wanted(path):
+            yield path, archive[begins : begins + size].decode()
+        at = begins + size + -size % 4

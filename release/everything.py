@@ -27,7 +27,7 @@ BUILDERS: Mapping[str, Sequence[str]] = {
     "release.wheel": ("locksmith-*.whl", "locksmith-*.tar.gz"),
     "release.deb": ("locksmith_*deb12u1_*.deb", "locksmith_*deb13u1_*.deb"),
     "release.bundle": ("locksmith-*.tar.xz", "locksmith-*.raw"),
-    "release.rpm": ("locksmith-*.rpm",),
+    "release.rpm": ("locksmith-[0-9]*.rpm", "locksmith-server-*.rpm"),
     "release.image": ("locksmith-[0-9]*.oci.tar", "locksmith-server-*.oci.tar"),
 }
 """Each builder, and the files that it writes to dist/: one for each pattern, and no other."""

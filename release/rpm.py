@@ -1,4 +1,4 @@
-"""The RPM, `python -m release.rpm`: the self-contained build, packed by nfpm. It is not signed.
+"""The RPMs, `python -m release.rpm`: the self-contained build, and what the server adds, packed by nfpm, not signed.
 
 Its scriptlets do what the macros of systemd's own packages do: the preset at the first installation, a restart after an
 upgrade, a stop before the removal. Before an upgrade, a daemon that is about to reboot the machine is stopped.
@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -64,18 +65,82 @@ fi
 """,
 }
 """What rpm runs; "$1" is how many versions of the package are there afterwards."""
+SERVER_UNIT = "locksmith-server.service"
+SERVER_SCRIPTS = {
+    "postinstall": f"""\
+if [ "$1" -eq 1 ] && command -v systemctl >/dev/null; then
+  systemctl --no-reload preset {SERVER_UNIT} >/dev/null 2>&1 || :
+fi
+if {RUNS}; then
+  systemctl daemon-reload || :
+fi
+""",
+    "preremove": f"""\
+if [ "$1" -eq 0 ] && command -v systemctl >/dev/null; then
+  systemctl --no-reload disable --now {SERVER_UNIT} >/dev/null 2>&1 || :
+fi
+""",
+    "postremove": f"""\
+if {RUNS}; then
+  systemctl daemon-reload || :
+  if [ "$1" -ge 1 ]; then
+    systemctl try-restart {SERVER_UNIT} || :
+  fi
+fi
+""",
+}
+"""The same for the server. It runs as a user that exists while the unit runs (`DynamicUser=`), so none is made."""
 ELSEWHERE = {"usr/share/zsh/vendor-completions/": "usr/share/zsh/site-functions/"}
 """What Fedora has in another folder than Debian."""
 
 
+@dataclass(frozen=True)
+class Package:
+    """One of the two packages."""
+
+    name: str
+    description: str
+    scripts: Mapping[str, str]
+    depends: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+    """Folders that it owns and that are in no tree."""
+    compression: str = "zstd"
+
+
+NODE = Package(
+    "locksmith",
+    "A reboot coordinator for fleets of Linux machines",
+    SCRIPTS,
+    ("systemd", "dbus", "libz.so.1()(64bit)"),
+    ("/etc/locksmith",),
+)
+SERVER = Package(
+    "locksmith-server",
+    "locksmith's server for machines without etcd, FleetLock's clients, and people",
+    SERVER_SCRIPTS,
+    (),
+    compression="gzip",  # `contents.py` reads what is in it
+)
+
+
 def write(tree: Payload, folder: Path = DIST) -> Path:
-    """Write the RPM."""
-    target = folder / f"locksmith-{tree.build.package_version}-1.{os.uname().machine}.rpm"
-    with tree.of_kind("rpm") as root, tempfile.TemporaryDirectory() as scripts:
-        for name, text in SCRIPTS.items():
+    """Write the RPM of a node."""
+    with tree.of_kind("rpm") as root:
+        return _write(NODE, tree, root, folder)
+
+
+def write_server(tree: Payload, folder: Path = DIST) -> Path:
+    """Write the RPM of the server, which needs that of a node, of the same version."""
+    return _write(SERVER, tree, tree.server, folder)
+
+
+def _write(package: Package, tree: Payload, root: Path, folder: Path) -> Path:
+    target = folder / f"{package.name}-{tree.build.package_version}-1.{os.uname().machine}.rpm"
+    with tempfile.TemporaryDirectory() as scripts:
+        for name, text in package.scripts.items():
             (Path(scripts) / name).write_text(text)
         config = Path(scripts) / "nfpm.yaml"
-        config.write_text(json.dumps(_config(tree, root, Path(scripts))))
+        config.write_text(json.dumps(_config(package, tree, root, Path(scripts))))
         nfpm = str(Path(sys.executable).with_name("nfpm"))
         environ = {**os.environ, "SOURCE_DATE_EPOCH": str(tree.build.epoch)}
         command = [nfpm, "package", "--packager", "rpm", "--config", str(config), "--target", str(target)]
@@ -83,32 +148,35 @@ def write(tree: Payload, folder: Path = DIST) -> Path:
     return target
 
 
-def _config(tree: Payload, root: Path, scripts: Path) -> dict[str, Any]:
+def _config(package: Package, tree: Payload, root: Path, scripts: Path) -> dict[str, Any]:
     when = datetime.fromtimestamp(tree.build.epoch, UTC).isoformat().replace("+00:00", "Z")
     major, minor = required(root / HOME)
+    own = [f"libc.so.6(GLIBC_{major}.{minor})(64bit)"]
+    if package is SERVER:
+        own.append(f"locksmith = {tree.build.package_version}-1")
+    late = {name: str(scripts / name) for name in package.scripts if name == "posttrans"}
     return {
-        "name": "locksmith",
+        "name": package.name,
         "arch": ARCHITECTURE,
         "version": tree.build.package_version,
         "version_schema": "none",
         "release": "1",
-        "description": "A reboot coordinator for fleets of Linux machines",
+        "description": package.description,
         "maintainer": "The locksmith project",
         "license": "Apache-2.0",
         "mtime": when,
-        "depends": ["systemd", "dbus", f"libc.so.6(GLIBC_{major}.{minor})(64bit)", "libz.so.1()(64bit)"],
-        "contents": list(_contents(root, when)),
-        "scripts": {name: str(scripts / name) for name in SCRIPTS if name != "posttrans"},
-        "rpm": {
-            "buildhost": "locksmith",
-            "compression": "zstd",
-            "scripts": {"posttrans": str(scripts / "posttrans")},
-        },
+        "depends": [*package.depends, *own],
+        "contents": [*(_folder(name, when) for name in package.folders), *_contents(root, when)],
+        "scripts": {name: str(scripts / name) for name in package.scripts if name not in late},
+        "rpm": {"buildhost": "locksmith", "compression": package.compression, "scripts": late},
     }
 
 
+def _folder(name: str, when: str) -> dict[str, Any]:
+    return {"dst": name, "type": "dir", "file_info": {"mode": 0o755, "mtime": when}}
+
+
 def _contents(root: Path, when: str) -> Iterator[dict[str, Any]]:
-    yield {"dst": "/etc/locksmith", "type": "dir", "file_info": {"mode": 0o755, "mtime": when}}
     for path in sorted(root.rglob("*")):
         place = str(path.relative_to(root))
         for debian, other in ELSEWHERE.items():
@@ -119,14 +187,15 @@ def _contents(root: Path, when: str) -> Iterator[dict[str, Any]]:
         elif path.is_file():
             yield {**entry, "src": str(path), "file_info": {"mode": path.stat().st_mode & 0o777, "mtime": when}}
         elif place.startswith(HOME):
-            yield {**entry, "type": "dir", "file_info": {"mode": 0o755, "mtime": when}}
+            yield _folder(f"/{place}", when)
 
 
 def main() -> None:
-    """Write it."""
+    """Write both."""
     DIST.mkdir(exist_ok=True)
     with payload() as tree:
         print(write(tree))
+        print(write_server(tree))
 
 
 if __name__ == "__main__":

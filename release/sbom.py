@@ -20,6 +20,8 @@ from release.source import REPOSITORY, Build
 
 SAME_TREE = (".tar.xz", ".raw", ".rpm")
 """What has the tree of the self-contained build. The first of them is read."""
+OF_SERVER = "locksmith-server-"
+"""Begins the names of what has more than that, or other things, and is read itself."""
 CONTAINS = "locksmith:file"
 """The property that names a file of the release which has the component in it."""
 
@@ -28,7 +30,7 @@ def parts_of(files: Iterable[Path]) -> dict[Part, set[str]]:
     """Give each package that is in one of the files, and the names of those that have it."""
     found: dict[Part, set[str]] = {}
     names = sorted(files)
-    frozen = [path.name for path in names if path.name.endswith(SAME_TREE)]
+    frozen = [one.name for one in names if one.name.endswith(SAME_TREE) and not one.name.startswith(OF_SERVER)]
     for path in names:
         inside = python_packages(path) | debian_packages(path)
         holders = [path.name]

@@ -1,4 +1,6 @@
-"""A server that is asked over HTTP: one connection for each request, which a cancellation cuts off at once.
+"""A server that is asked over HTTP. A cancellation cuts a request off at once.
+
+Each request has a connection of its own, unless its caller says that it may use a kept one (kept_links.py).
 
 Redirects are not followed: each is an answer. What is wrong with a server is said with its URL.
 """
@@ -8,14 +10,16 @@ import contextlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 from locksmith.errors import OutcomeUnknownError, StoreUnavailableError
+from locksmith.host.kept_links import KeptLinks, Reuse, StaleError
 from locksmith.store.diagnosis import speaks_plainly, speaks_tls
 from locksmith.store.dial import dial
 from locksmith.store.endpoints import Endpoint
 from locksmith.store.exchange import describe
-from locksmith.store.link import Link, LinkError, Request, connect
+from locksmith.store.link import Link, LinkError, Request
 from locksmith.store.tls import Tls, is_refusal, root
 from locksmith.util.text import one_line
 from locksmith.util.threads import in_thread
@@ -53,6 +57,7 @@ class HttpServer:
         self.url, self._what, self._key = url, what, key
         self.path = parts.path.rstrip("/")
         self._endpoint = Endpoint(url, parts.hostname or "", port, tls if parts.scheme == "https" else None)
+        self._links = KeptLinks(self._endpoint)
 
     async def exchange(
         self,
@@ -62,15 +67,22 @@ class HttpServer:
         *,
         most: int,
         reads_success: bool = True,
+        reuse: Reuse = Reuse.NEVER,
     ) -> HttpAnswer:
         """Send a request, and give its answer, which begins within `limit` seconds.
 
         At most about `most` bytes of its body are read; of a success only if `reads_success`. `before` is called when
-        there is a connection.
+        there is a connection, and again if a kept connection has ended; `reuse` says whether one may be used.
         `StoreUnavailableError`: the server has certainly not received it. `OutcomeUnknownError`: it may have.
         """
-        loop = asyncio.get_running_loop()
+        if (kept := self._links.take(reuse)) is not None:
+            send = partial(
+                self._links.send, request=request, limit=min(limit, CONNECT_LIMIT) / 2, before=before, reuse=reuse
+            )
+            with contextlib.suppress(StaleError):
+                return await self._ask_kept(kept, send, limit, most, reuse)
         link = await self._connect(min(limit, CONNECT_LIMIT))
+        whole = False
         try:
             before()
             try:
@@ -78,19 +90,51 @@ class HttpServer:
             except LinkError as error:
                 raise StoreUnavailableError(self.says(f"cannot be asked: {describe(error)}")) from None
             try:
-                async with asyncio.timeout(limit):
-                    await link.head()
-            except TimeoutError:
-                raise OutcomeUnknownError(self.says(f"gave no answer within {limit:g} s")) from None
+                await self._head(link, limit)
             except LinkError as error:
                 raise await self._lost(error) from None
             if link.status in SUCCESS and not reads_success:
                 return HttpAnswer(link.status, link.headers)
             if link.status == BAD_REQUEST and self._endpoint.tls is None and await self._is(speaks_tls):
                 raise self._wrong_scheme()
-            return await _read(link, loop.time() + BODY_LIMIT, most)
+            answer = await _read(link, most)
+            whole = answer.whole
+            return answer
         finally:
-            link.cut()
+            self._links.leave(link, reuse, whole=whole)
+
+    def close(self) -> None:
+        """End the connections that are kept."""
+        self._links.close()
+
+    async def _ask_kept(
+        self, link: Link, send: Callable[[Link], Awaitable[None]], limit: float, most: int, reuse: Reuse
+    ) -> HttpAnswer:
+        """Send a request on a kept connection. `StaleError`: it was not done, or changes nothing."""
+        whole = False
+        try:
+            await send(link)
+            try:
+                await self._head(link, limit)
+            except LinkError as error:
+                if reuse is Reuse.WHOLE:
+                    raise StaleError from error
+                raise self._no_answer(error) from None
+            answer = await _read(link, most)
+            whole = answer.whole
+            return answer
+        finally:
+            self._links.leave(link, reuse, whole=whole)
+
+    async def _head(self, link: Link, limit: float) -> None:
+        try:
+            async with asyncio.timeout(limit):
+                await link.head()
+        except TimeoutError:
+            raise OutcomeUnknownError(self.says(f"gave no answer within {limit:g} s")) from None
+
+    def _no_answer(self, error: LinkError) -> OutcomeUnknownError:
+        return OutcomeUnknownError(self.says(f"gave no answer: {one_line(describe(error), LONGEST)}"))
 
     def says(self, problem: str) -> str:
         """Give a sentence about this server."""
@@ -100,7 +144,7 @@ class HttpServer:
         endpoint = self._endpoint
         try:
             async with asyncio.timeout(limit):
-                return await connect(endpoint, await dial(endpoint.host, endpoint.port), endpoint.context)
+                return await self._links.make(await dial(endpoint.host, endpoint.port))
         except TimeoutError:
             problem = f"cannot be reached: no connection within {limit:g} s"
         except (OSError, LinkError) as error:
@@ -117,7 +161,7 @@ class HttpServer:
             return StoreUnavailableError(self.says(f"cannot be reached: {problem or describe(error)}"))
         if self._endpoint.tls is None and await self._is(speaks_tls):
             return self._wrong_scheme()
-        return OutcomeUnknownError(self.says(f"gave no answer: {one_line(describe(error), LONGEST)}"))
+        return self._no_answer(error)
 
     async def _certificate_fault(self, error: Exception) -> str:
         if not isinstance(root(error), ssl.SSLError):
@@ -139,11 +183,11 @@ class HttpServer:
         return StoreUnavailableError(self.says(f"cannot be asked: {what}: write {url} in {self._key}"))
 
 
-async def _read(link: Link, by: float, most: int) -> HttpAnswer:
+async def _read(link: Link, most: int) -> HttpAnswer:
     """Read the body of an answer; what is too long, late or broken off is left out."""
     body = bytearray()
     with contextlib.suppress(LinkError, TimeoutError):
-        async with asyncio.timeout_at(by):
+        async with asyncio.timeout(BODY_LIMIT):
             while len(body) <= most:
                 piece = await link.piece()
                 if not piece:

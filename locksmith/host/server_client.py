@@ -22,6 +22,7 @@ from locksmith.errors import (
     StoreUnavailableError,
 )
 from locksmith.host.http_server import SUCCESS, HttpAnswer, HttpServer
+from locksmith.host.kept_links import Reuse
 from locksmith.host.secret_file import FollowedSecret
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.records.claim import Claim
@@ -47,6 +48,9 @@ LATER = frozenset({408, 425, 429, 503})
 REFUSALS = frozenset({400, 401, 403, 404, 405, 413})
 HARMLESS = frozenset({wire.WAIT, wire.READ, wire.COUNT, wire.KNOWS, wire.HELLO})
 """Calls that change nothing, which may be made at several servers."""
+FRESH = frozenset({wire.COMMIT, wire.LEAVE, wire.HELLO})
+"""Calls that have a connection of their own: two with little time, which a kept one that has ended would cost, and the
+one that asks whether the server can be reached."""
 
 
 class Door(Protocol):
@@ -56,9 +60,13 @@ class Door(Protocol):
     path: str
 
     async def exchange(
-        self, request: Request, limit: float, before: Callable[[], None] = lambda: None, *, most: int
+        self, request: Request, limit: float, before: Callable[[], None] = lambda: None, *, most: int, reuse: Reuse
     ) -> HttpAnswer:
         """Send a request, and give its answer."""
+        ...
+
+    def close(self) -> None:
+        """End the connections that are kept."""
         ...
 
     def says(self, problem: str) -> str:
@@ -131,6 +139,11 @@ class ServerClient:
         said = await self._ask(server, _Call(wire.HELLO, None, limit))
         return wire.decode_position(said)
 
+    def close(self) -> None:
+        """End the connections that are kept."""
+        for server in self._servers:
+            server.http.close()
+
     def _in_order(self) -> list[_Server]:
         """Give the servers in order of preference; those that have just failed come last."""
         now = asyncio.get_running_loop().time()
@@ -147,7 +160,7 @@ class ServerClient:
         headers = {"Content-Type": "application/json", **self._authorization()}
         try:
             answer = await server.http.exchange(
-                Request(path, body, headers), ask.limit, ask.before, most=wire.LARGEST_ANSWER
+                Request(path, body, headers), ask.limit, ask.before, most=wire.LARGEST_ANSWER, reuse=_reuse(ask.call)
             )
             said = self._read(server, answer)
         except StoreError as error:
@@ -244,6 +257,12 @@ class ServerClient:
             return bearer(self._secret())
         except HostError as error:
             raise HostError(f"[fleet-server] names {error}") from None
+
+
+def _reuse(call: str) -> Reuse:
+    if call in FRESH:
+        return Reuse.NEVER
+    return Reuse.WHOLE if call in HARMLESS else Reuse.PROVEN
 
 
 def _http(settings: FleetServerSettings) -> Callable[[str], Door]:

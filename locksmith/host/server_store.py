@@ -129,7 +129,8 @@ class ServerStore:
         raise StoreRefusedError(ONLY)
 
     async def close(self) -> None:
-        """Do nothing: each call has a connection of its own."""
+        """End the connections that are kept."""
+        self._client.close()
 
     async def _write(self, write: str, key: str, value: bytes, **fields: Any) -> Entry:
         sent = base64.b64encode(value).decode()

@@ -10,6 +10,7 @@ from datetime import datetime
 from locksmith.lock import client_presence, places
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.holder import HolderState
+from locksmith.lock.own_claim import Known
 from locksmith.lock.queue_places import read as read_place
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, FLEETLOCK, SERVER, Claim
@@ -35,6 +36,8 @@ class Cycle:
     machine: bool = False
     place: tuple[Entry, Entry] | None = None
     shown: Entry | None = None
+    known: Known | None = None
+    """What a release of the slot may start from (where one transaction has read it)."""
 
     @property
     def claim(self) -> Claim | None:
@@ -70,8 +73,9 @@ async def read(guarded: Guarded, client: str) -> Cycle:
 async def _read(guarded: Guarded, client: str) -> tuple[Cycle, bool]:
     """Read it, and tell whether the ticket had its place."""
     group, probe = guarded.group, Claim(client, FLEETLOCK, "", datetime.min)  # noqa: DTZ901 - only its names are used
-    wanted = [keys.node_key(group, client), places.ticket_key(group, probe)]
-    semaphore, record, node, ticket = await guarded.store.read([guarded.key, guarded.record_key(client), *wanted])
+    wanted = [keys.node_key(group, client), places.ticket_key(group, probe), keys.reboot_key(group, client)]
+    read = await guarded.store.read([guarded.key, guarded.record_key(client), *wanted])
+    semaphore, record, node, ticket, memory = read
     state = guarded.holder_state_in(client, semaphore, record)
     own = state.claim if state.claim is not None and state.claim.is_clients else None
     queued, both, whole = None, None, True
@@ -89,5 +93,6 @@ async def _read(guarded: Guarded, client: str) -> tuple[Cycle, bool]:
         machine=node.entry is not None and not clients,
         place=both,
         shown=node.entry if clients else None,
+        known=Known(state, memory) if state.listed and guarded.store.transactional else None,
     )
     return cycle, whole

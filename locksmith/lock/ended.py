@@ -85,8 +85,11 @@ def read(readings: Sequence[Reading], key: str) -> Ended:
     return Ended(tuple(map(str, nonces)), reading.version, forgotten.version, before)
 
 
-async def end(store: Store, group: str, claim: Claim) -> None:
-    """Write that a claim has ended, unless that is written already. Errors are the store's, `CorruptValueError`."""
+async def end(store: Store, group: str, claim: Claim, most: int = MOST) -> None:
+    """Write that a claim has ended, unless that is written already. Errors are the store's, `CorruptValueError`.
+
+    So many are remembered at `most`.
+    """
     key = keys.ended_key(group, claim.holder)
     for left in reversed(range(TRIES)):
         ended = read(await store.read(keys_of(group, claim.holder)), key)
@@ -94,8 +97,8 @@ async def end(store: Store, group: str, claim: Claim) -> None:
             return
         nonces = [*ended.nonces, claim.nonce]
         # The first that is forgotten had ended at the version that was just read, or earlier.
-        before = ended.before if len(nonces) <= MOST else ended.version
-        fields = {"schema": SCHEMA, "nonces": nonces[-MOST:], "before": before}
+        before = ended.before if len(nonces) <= most else ended.version
+        fields = {"schema": SCHEMA, "nonces": nonces[-most:], "before": before}
         try:
             await store.swap(key, dump(fields), ended.version)
         except ConflictError:

@@ -44,6 +44,8 @@ class Guarded:
         self.clock = clock
         self.key = keys.semaphore_key(group)
         self.history = History(store, group, rng)
+        self.holders: tuple[str, ...] = ()
+        """Who held the slots when the semaphore was last seen: what is asked of them is read together with it."""
         self.retry = CasRetry(rng or Random(), limit, meter or Meter(), turn)  # noqa: S311 - jitter, no secret
 
     async def read(self) -> LockState:
@@ -61,7 +63,9 @@ class Guarded:
 
     def semaphore_in(self, reading: Reading) -> Semaphore:
         """Give the semaphore of a reading."""
-        return semaphore.decode(raw(reading), self.key)
+        found = semaphore.decode(raw(reading), self.key)
+        self.holders = found.holders
+        return found
 
     async def holder_state(self, holder: str, *, even_corrupt: bool = False) -> HolderState:
         """Read the semaphore and the record of one id; `even_corrupt`: also a record that cannot be decoded."""

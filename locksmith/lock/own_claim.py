@@ -33,8 +33,6 @@ class OwnClaim:
         """How many slots the group had when the semaphore was last seen."""
         self._guarded = guarded
         self._admission = admission
-        # Who held the other slots when the semaphore was last seen: what is asked of them is read with it.
-        self._holders: tuple[str, ...] = ()
         self._known: Known | None = None
 
     def keys(self, holder: str) -> list[str]:
@@ -43,7 +41,7 @@ class OwnClaim:
 
     async def read(self, claim: Claim, keys_: Sequence[str]) -> dict[str, Reading]:
         """Read keys, and with them what is asked of the holders that were seen last."""
-        all_keys = list(dict.fromkeys([*keys_, *self._admission.keys_of(claim, self._holders)]))
+        all_keys = list(dict.fromkeys([*keys_, *self._admission.keys_of(claim, self._guarded.holders)]))
         return dict(zip(all_keys, await self._guarded.store.read(all_keys), strict=True))
 
     async def holder_state(self, holder: str) -> HolderState:
@@ -54,7 +52,7 @@ class OwnClaim:
     def holder_state_in(self, holder: str, reading: Reading, record: Reading) -> HolderState:
         """Give the same, from readings of both in this order."""
         now = self._guarded.semaphore_in(reading)
-        self._holders, self.slots = now.holders, now.max
+        self.slots = now.max
         return self._guarded.holder_state_in(holder, reading, record)
 
     def frees(self, slots: int | None, change: Change) -> bool:
@@ -63,7 +61,7 @@ class OwnClaim:
             now = self._guarded.semaphore_in(change.reading) if change.reading else Semaphore()
         except CorruptValueError:
             return True
-        self._holders = now.holders
+        self._guarded.holders = now.holders
         return slots is None or now.available >= slots
 
     def remember(self, before: HolderState, entry: Entry, record: Put, last: Reading) -> None:
@@ -73,6 +71,10 @@ class OwnClaim:
             written = replace(entry, key=record.key, value=record.value)
             claim = claim_record.decode(record.value, record.key, before.holder)
             self._known = Known(HolderState(before.holder, now, Reading(entry, entry.version), written, claim), last)
+
+    def recall(self, known: Known) -> None:
+        """Note the claim as it was just read, with what the group remembers of its machine, at one revision."""
+        self._known = known
 
     def take_known(self) -> Known | None:
         """Give what was noted last, once."""

@@ -121,6 +121,10 @@ class RebootLock:
             raise OtherClaimError(holder_state.describe(), holder_state.reading.revision, holder_state.claim)
         return holder_state.listed
 
+    def recall(self, known: Known) -> None:
+        """Have the next release start from what was just read, guarded by all of it, before it reads by itself."""
+        self._own.recall(known)
+
     async def refuse_hold(self, claim: Claim) -> None:
         """Raise `NotAdmittedError` if an operator holds the machine of this claim back."""
         await self._admission.refuse_hold(claim, await self.guarded.store.get(self._admission.hold_key(claim.holder)))

@@ -17,6 +17,7 @@ from locksmith.lock.records.event import (
     IMPORT_AIRLOCK,
     LOCK,
     REBOOTED,
+    REINSTATED,
     REPAIR,
     RESUME,
     RETIRE,
@@ -38,7 +39,7 @@ MOST_MACHINES: Final = 10_000
 """Machines in an answer."""
 EVENTS: Final = (
     *(HELD, REBOOTED, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR, FREEZE, THAW, HOLD, UNHOLD, RESUME, EXPIRE, FORGET),
-    *(IMPORT_AIRLOCK, ENROLLED, REVOKED),
+    *(IMPORT_AIRLOCK, ENROLLED, REVOKED, REINSTATED),
 )
 """What the history may be searched for; `rebooted` are those `held` that ended with a reboot."""
 PENDING, ALL = "pending", "all"

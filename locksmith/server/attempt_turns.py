@@ -18,21 +18,26 @@ TURN_LIMIT: Final = 3.0
 
 
 class AttemptTurns:
-    """One group's. `waited` counts attempts that had to wait for their turn, `late` those that were made without it."""
+    """One group's. It counts attempts: all (`begun`), those that `waited`, and those without their turn (`late`)."""
 
     def __init__(self) -> None:
-        self.waited = self.late = 0
+        self.begun = self.waited = self.late = 0
         self._lock = asyncio.Lock()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Wait until no attempt that came before is under way."""
         own = await self._begin()
+        self.begun += 1
         try:
             yield
         finally:
             if own:
                 self._end()
+
+    def idle_since(self, begun: int) -> bool:
+        """Tell whether no attempt was made since so many had begun: what was read then may be as it was."""
+        return self.begun == begun and not self._lock.locked()
 
     async def _begin(self) -> bool:
         self.waited += self._lock.locked()

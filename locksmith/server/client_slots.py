@@ -15,6 +15,7 @@ from locksmith.lock.denials import binds_every_machine, not_admitted
 from locksmith.lock.errors import NotAdmittedError, OtherServerError, PlaceGoneError
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.records.claim import COMMITTED, HOOKS_BEGUN, HOOKS_DONE, HOOKS_UNDONE, Claim
+from locksmith.server.attempt_turns import AttemptTurns
 from locksmith.server.foreseen import NotForeseenError
 from locksmith.server.hooks import PRE_REBOOT, STEADY_STATE, ClientHooks
 from locksmith.store.protocol import Entry, Store, remove
@@ -42,6 +43,7 @@ class ClientSlots:
         *,
         clock: Callable[[], datetime],
         open_lock: Callable[[], QueuedLock],
+        attempts: AttemptTurns,
         rehearsed: bool = False,
     ) -> None:
         self.store = store
@@ -51,12 +53,22 @@ class ClientSlots:
         self._hooks = hooks
         self._clock = clock
         self._open_lock = open_lock
+        self._opened: QueuedLock | None = None
+        self._attempts = attempts
+        self._begun = 0
         self._cycle = Cycle()
         self._shown: Entry | None = None
 
+    @property
+    def _lock(self) -> QueuedLock:
+        """The lock of this call: what one step of it has seen, the next need not ask again."""
+        self._opened = self._opened or self._open_lock()
+        return self._opened
+
     async def read(self, client: str) -> Cycle:
         """Read what the store knows of a client."""
-        cycle = await client_cycle.read(self._open_lock().lock.guarded, client)
+        self._begun = self._attempts.begun if self._attempts.idle_since(self._attempts.begun) else -1
+        cycle = await client_cycle.read(self._lock.lock.guarded, client)
         self._cycle, self._shown = cycle, cycle.shown
         return cycle
 
@@ -64,7 +76,7 @@ class ClientSlots:
         """Take the slot, or keep it; None: the claim has it."""
         if self.rehearsed and self._cycle.claim is None:
             return await self._foresee_hold(claim)
-        lock = self._open_lock()
+        lock = self._lock
         if self._cycle.held is None:
             lock.resume(claim, self._place_of(claim))
         try:
@@ -86,7 +98,7 @@ class ClientSlots:
     async def _foresee_hold(self, claim: Claim) -> Denied:
         """Deny a client without a place, which an operator holds back; `NotForeseenError`: no operator does."""
         try:
-            await self._open_lock().lock.refuse_hold(claim)
+            await self._lock.lock.refuse_hold(claim)
         except NotAdmittedError as error:
             return not_admitted(error)
         raise NotForeseenError(f"{claim.holder} has no place in the queue yet")
@@ -119,7 +131,7 @@ class ClientSlots:
         known = await self._prepared(claim) if claim.hooks or self._hooks.wanted(PRE_REBOOT) else claim
         await self.show(known, goes=True)
         # An operator's `resume` was about an earlier reboot that this client did not come back from.
-        answer = await self._open_lock().commit(replace(known, acknowledged=""))
+        answer = await self._lock.commit(replace(known, acknowledged=""))
         return answer if isinstance(answer, Denied) else None
 
     async def show(self, claim: Claim, *, goes: bool = False) -> None:
@@ -151,7 +163,7 @@ class ClientSlots:
 
     async def leave(self, claim: Claim) -> None:
         """Remove the place of a claim in the queue: without it, no take on its way can win."""
-        lock = self._open_lock()
+        lock = self._lock
         lock.resume(claim, self._place_of(claim))
         await lock.leave(claim)
 
@@ -162,7 +174,10 @@ class ClientSlots:
 
     async def release(self, claim: Claim, why: str, *, rebooted: bool = False) -> None:
         """Release a slot, and end its presence."""
-        await self._open_lock().release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
+        # Where another client of this server has written meanwhile, it is certain that it would lose.
+        if (known := self._cycle.known) is not None and self._attempts.idle_since(self._begun):
+            self._lock.lock.recall(known)
+        await self._lock.release(claim, fence_pending=not rebooted, why=why, rebooted=rebooted)
         await self._hide(claim)
 
     async def hide_lost(self, claim: Claim) -> None:
@@ -191,14 +206,14 @@ class ClientSlots:
 
     async def _begin(self, claim: Claim) -> Claim | None:
         """Write that hooks run: from now on it cannot be committed. None: it has no slot, or it was committed."""
-        noted = await self._open_lock().lock.note_hooks(claim, HOOKS_BEGUN)
+        noted = await self._lock.lock.note_hooks(claim, HOOKS_BEGUN)
         return noted if noted is not None and noted.state != COMMITTED else None
 
     async def _note_undone(self, claim: Claim) -> Claim | None:
         """Write that hooks are undone after a reboot. None: it has no slot, or was committed once more."""
         noted: Claim | None = claim
         if self._hooks.wanted(STEADY_STATE):
-            noted = await self._open_lock().lock.note_hooks(claim, HOOKS_UNDONE)
+            noted = await self._lock.lock.note_hooks(claim, HOOKS_UNDONE)
         return noted if noted is not None and noted.commits == claim.commits else None
 
     async def _prepare(self, claim: Claim) -> str:
@@ -209,7 +224,7 @@ class ClientSlots:
         if held.hooks != HOOKS_UNDONE and await self._begin(claim) is None:
             return ""
         failed = await self._hooks.run(self._group, claim, PRE_REBOOT)
-        if not failed and await self._open_lock().lock.note_hooks(claim, HOOKS_DONE) is not None:
+        if not failed and await self._lock.lock.note_hooks(claim, HOOKS_DONE) is not None:
             return ""
         why = failed or "its slot was released while its hooks ran"
         log.warning("%s (%s) in group %r: %s", claim.hostname, claim.holder, self._group, why)

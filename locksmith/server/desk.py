@@ -262,7 +262,14 @@ class Desk:
         store = store or self._store_of(group)
         served, open_lock = self._settings.groups[group], partial(self._lock, group, store, rehearsed=rehearsed)
         return self.Slots(
-            store, group, served, self._hooks, clock=self._clock, open_lock=open_lock, rehearsed=rehearsed
+            store,
+            group,
+            served,
+            self._hooks,
+            clock=self._clock,
+            open_lock=open_lock,
+            attempts=self._attempts[group],
+            rehearsed=rehearsed,
         )
 
     def _windows(self, group: str, store: Store) -> GroupWindows:

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from locksmith import __version__
 from locksmith.daemon.group_sight import UNKNOWN, is_lost
-from locksmith.fleet.holders import HolderKind, holder_statuses
+from locksmith.fleet.holders import UNDER_WAY, HolderKind, holder_statuses
 from locksmith.lock import machine_wire
 from locksmith.lock.records import states
 from locksmith.server.api_answers import Seen
@@ -35,6 +35,7 @@ _FIGURES: Final[Mapping[str, str]] = {
     "max": "How many slots the group has.",
     "held": "How many slots of the group are held.",
     "queued": "How many are queued for a slot.",
+    "under_way": "How many machines hold a slot that they release by themselves.",
     "lost": "How many machines of the group hold a slot, and were not seen since their presence ended.",
     "overdue": "How many machines of the group are past their commit for longer than `reboot.limit`.",
     "halted": "1 while the rollout of the group is halted.",
@@ -45,6 +46,8 @@ _FIGURES: Final[Mapping[str, str]] = {
     "absent": "How many machines are remembered, and not present.",
     "reboot_needed": "How many machines of the group need a reboot.",
 }
+
+_UNDER_WAY: Final = {*UNDER_WAY, HolderKind.COMMAND, HolderKind.UNHEALTHY, HolderKind.FAILED}
 
 
 def result_of(status: int) -> str:
@@ -128,6 +131,7 @@ def figures_of(seen: Seen) -> GroupFigures:
         "max": view.semaphore.max,
         "held": len(held),
         "queued": len(view.waiters),
+        "under_way": sum(kinds[one] for one in _UNDER_WAY),
         "lost": sum(is_lost(one, seen.at) for one in held),
         "overdue": kinds[HolderKind.OVERDUE],
         "halted": seen.is_halted,

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from locksmith.server.group_mirror import ROUND, GroupMirror
+from locksmith.server.group_mirror import ROUND, SETTLE, GroupMirror
 from locksmith.server.mirror_store import GroupMirrors
-from locksmith.server.proven_reads import FarBack, Proofs
+from locksmith.server.proven_reads import SPREAD, FarBack, Proofs
 from locksmith.server.shared_places import SharedPlaces
 from locksmith.server.shared_reads import SharedReads
 from locksmith.server.waiting_room import WaitingRoom
@@ -19,8 +19,8 @@ from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
 from locksmith.store.protocol import Change, Reading, Store, Until, any_change
 
-LONGEST_READ: Final = 2 * ROUND
-"""Seconds for a read that machines share, at most: then each reads by itself."""
+LONGEST_READ: Final = ROUND + SETTLE + SPREAD + 1
+"""Seconds within which a mirror is proven, and who waited for that is answered. Then machines share a read."""
 READY_LIMIT: Final = 3.0
 """Seconds for which a reader waits for a mirror that is read for the first time."""
 

@@ -9,9 +9,10 @@ from collections.abc import Collection
 from typing import Final, NamedTuple
 
 from locksmith.lock.queue import POLLED_TTL
+from locksmith.lock.queue_places import read
 from locksmith.lock.records import keys
 from locksmith.server.group_mirror import Mirror
-from locksmith.store.protocol import Entry
+from locksmith.store.protocol import Entry, Store
 
 MUST_LAST: Final = 800.0
 """Seconds for which a place must last still if a call does not keep it: the client calls every 330 seconds at the
@@ -51,7 +52,19 @@ class KeptPlaces:
         """
         return _now() - self._of(place).written <= ttl - MUST_LAST
 
-    def prolonged(self, place: Entry, asked: float) -> None:
+    def suits(self, place: Entry, ttl: float) -> bool:
+        """Tell whether a place need not be written: it has a lease of its own of that length, and shows."""
+        as_it_is = read(place, lambda found: (found.lasts, found.shared))
+        return bool(place.lease) and as_it_is == (int(ttl), False) and self.shows(place, ttl)
+
+    async def renew(self, store: Store, place: Entry, ttl: float) -> None:
+        """Prolong a place, unless it lasts for long enough; `ConflictError`: it is gone."""
+        if not self.lasts(place, ttl):
+            asked = _now()
+            await store.renew(place, ttl)
+            self._prolonged(place, asked)
+
+    def _prolonged(self, place: Entry, asked: float) -> None:
         """Note that a place was prolonged, by a request that was sent then."""
         if self._mirror.replica.get(place.key).entry is not None:
             self._places[place.key] = _Kept(place.version, self._of(place).written, asked)

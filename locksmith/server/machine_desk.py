@@ -83,6 +83,8 @@ class MachineDesk:
     A `store` that is given is a test's own, with its `observer`: it has no other keyspace.
     """
 
+    most_ended = ended.MOST
+
     def __init__(
         self,
         config: Config,
@@ -229,7 +231,7 @@ class MachineDesk:
 
     async def _end(self, group: str, lock: QueuedLock, claim: Claim, call: str, asked: wire.Call) -> None:
         """Release what a claim has. A request of it may be on its way still, here or at another server."""
-        await ended.end(self._store_of(group), group, claim)
+        await ended.end(self._store_of(group), group, claim, self.most_ended)
         if call == wire.ABORT:
             await lock.release(claim, fence_pending=True, why=wire.text_of(asked.fields, "reason"))
         elif call == wire.LEAVE:

@@ -15,6 +15,8 @@ RESTS: Final = 50
 Changed = Callable[[str, Collection[str]], None]
 """Told of a group, and of the keys that have changed there."""
 
+_QUIET = ("waiters", "tickets", "members", "absent", "history", "credential-history", "notices")
+
 
 class News:
     """Has groups that changed read, by `read`, one after another."""
@@ -61,7 +63,7 @@ def _matters(group: str, changed: Collection[str]) -> bool:
     None: the group is known again, after a while in which it was not.
     """
     at = keys.group_prefix(group)
-    quiet = tuple(f"{at}{folder}/" for folder in ("waiters", "tickets", "members", "absent", "history", "notices"))
+    quiet = tuple(f"{at}{folder}/" for folder in _QUIET)
     return not changed or any(not key.startswith(quiet) for key in changed)
 
 

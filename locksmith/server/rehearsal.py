@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Final, NoReturn
 
-from locksmith.lock.queue_places import read
 from locksmith.server.foreseen import NotForeseenError
 from locksmith.server.group_mirror import FRESH, GroupMirror, Mirror
 from locksmith.server.hub import Hub, WatchingStore
@@ -31,15 +30,11 @@ class RehearsalStore(MirrorStore):
 
     async def renew(self, entry: Entry, ttl: float) -> None:
         """Prolong a place, unless it lasts for long enough."""
-        if not self._kept.lasts(entry, ttl):
-            asked = _now()
-            await self._store.renew(entry, ttl)
-            self._kept.prolonged(entry, asked)
+        await self._kept.renew(self._store, entry, ttl)
 
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
         """Write a place, unless it is as it is to be, and was written lately."""
-        suits = entry.lease and read(entry, lambda found: (found.lasts, found.shared)) == (int(ttl), False)
-        if suits and self._kept.shows(entry, ttl):
+        if self._kept.suits(entry, ttl):
             return entry, other
         return await self._store.rejoin(entry, value, other, ttl=ttl)
 
@@ -55,8 +50,9 @@ class CallStore(WatchingStore):
     nothing was read since.
     """
 
-    def __init__(self, store: Store, mirror: GroupMirror) -> None:
+    def __init__(self, store: Store, mirror: GroupMirror, kept: KeptPlaces) -> None:
         super().__init__(store, mirror)
+        self._kept = kept
         self.revision = 0
         self.unclear = False
 
@@ -89,8 +85,14 @@ class CallStore(WatchingStore):
         place, ticket, ahead = await super().enter(make, ttl=ttl)
         return self._wrote(place), ticket, ahead
 
+    async def renew(self, entry: Entry, ttl: float) -> None:
+        """Prolong a place, unless it lasts for long enough."""
+        await self._kept.renew(self._store, entry, ttl)
+
     async def rejoin(self, entry: Entry, value: bytes, other: Entry, *, ttl: float) -> tuple[Entry, Entry]:
-        """Write a place and its ticket once more."""
+        """Write a place and its ticket once more, unless they are as they are to be, and were written lately."""
+        if self._kept.suits(entry, ttl):
+            return entry, other
         self.unclear = True
         written, ticket = await super().rejoin(entry, value, other, ttl=ttl)
         return self._wrote(written), ticket
@@ -150,12 +152,13 @@ class Rehearsals:
         self._mirror = hub.mirrors.of(group)
         self._store = store
         self._calls: dict[str, _Asked] = {}
-        self.on_mirror = RehearsalStore(hub.mirrors.views(group), KeptPlaces(self._mirror, group), store)
+        self._kept = KeptPlaces(self._mirror, group)
+        self.on_mirror = RehearsalStore(hub.mirrors.views(group), self._kept, store)
         """The store of all rehearsals."""
 
     def call_store(self) -> CallStore:
         """Give the store of a call that asks etcd."""
-        return CallStore(self._store, self._mirror)
+        return CallStore(self._store, self._mirror, self._kept)
 
     def asked(self, client: str, store: CallStore) -> None:
         """Note that a call of a client has asked etcd."""

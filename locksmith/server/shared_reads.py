@@ -1,9 +1,10 @@
-"""One read of the store for all machines that ask the same thing within a second.
+"""One read of the store for all machines that ask the same thing within five seconds, where no mirror has the keys.
 
-Each machine compares the store with what it has seen before it asks for a slot: it reads the semaphore, and asks for
-the entry that it saw last. Of thousands that wait, most ask the same. A read that begins after a machine has asked is
-linearizable for it, so the machines that ask within `TOGETHER` seconds share the next. That an entry is part of the
-store's history is believed for `BELIEVED` seconds. Near the front of the queue no machine waits for others.
+Each machine compares the store with what it has seen before it asks for a slot. Keys of its group are read from memory
+(proven_reads.py). The others, and whether an entry is part of the store's history, most machines ask alike. A read that
+begins after a machine has asked is linearizable for it, so the machines that ask within `TOGETHER` seconds share the
+next. That an entry is part of the store's history is believed for `BELIEVED` seconds. Near the front of the queue no
+machine waits for others.
 """
 
 import asyncio

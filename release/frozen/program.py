@@ -29,6 +29,12 @@ def main() -> None:
         supervisor()
     _trust_what_the_system_trusts()
     _find_plugins()
+    if name in {"locksmith-server", "locksmithctl"}:  # the tool sends test messages by the server's library
+        sys.path.append(str(Path(sys.executable).parents[1] / "server"))
+    if name == "locksmith-server":
+        from locksmith.cli.server import main as server
+
+        server()
     if name == "locksmithctl":
         from locksmith.cli.main import main as tool
 

@@ -175,6 +175,7 @@ class Server:
             with suppress(LocksmithError, TimeoutError):
                 async with asyncio.timeout(LEAVE_LIMIT):
                     await self._client.call(wire.LEAVE, leaves, limit=LEAVE_LIMIT, ends=asked is not None)
+        await self._store.close()
 
     async def _doubt(self, *, held: bool) -> Denied | None:
         """Compare the store with what this machine has seen of it; None: it is to be believed."""

@@ -25,6 +25,8 @@ from tests.sim.virtual_time import VirtualLoop, run
 
 START = datetime(2026, 5, 1, 2, 0, tzinfo=UTC)
 DENIED = Denied("slot", "held by n2")
+MOST_CALLS = 1000
+"""More calls than a story has: a loop that spins has no end in made-up time."""
 
 
 @dataclass
@@ -146,6 +148,8 @@ class Bench:
 
     def _call(self, name: str) -> Answer | None:
         self.calls.append(name)
+        if len(self.calls) > MOST_CALLS:
+            raise RuntimeError("the loop spins")
         return self.does.get(name, lambda: None)()
 
 

@@ -151,7 +151,8 @@ def test_a_machine_enrols_is_revoked_is_forgotten_and_enrols_again(machine, whee
     assert machine.who(machine.token)[0] == 200
     assert machine.who(first)[0] == 401
     events = json.loads(machine.ctl("history", "--json").out)["events"]
-    assert [event["act"] for event in events] == ["enrolled", "revoked", "enrolled"]
+    assert [event["act"] for event in events] == ["enrolled", "revoked", "reinstated", "enrolled"]
+    assert events[2]["detail"] == "it may enrol again"
     assert {(event["id"], event["hostname"], event["who"]) for event in events} == {(machine.id, "n1.example", "alice")}
     assert events[0]["detail"] == "from 127.0.0.1"
     said = machine.ctl("history").out
@@ -444,3 +445,29 @@ async def test_both_apis_keep_credentials(wheel_etcd, api):
         assert (await who(machine)).name == name
     finally:
         await store.close()
+
+
+def events_of(machine, group):
+    said = machine.ctl(f"-group={group}", "history", "--json").out
+    return [(event["act"], event["detail"], event["id"]) for event in json.loads(said)["events"]]
+
+
+def test_the_history_has_the_tokens_of_people_and_the_end_of_a_revocation(machine):
+    name, other = f"olga-{machine.group}", f"{machine.group}-2"
+    machine.ctl("enroll", "operator", name, "--only", machine.group, "--only", other)
+    machine.ctl("enroll", "revoke", name)
+    machine.ctl("enroll", "forget", name)
+    told = [("enrolled", f"the operator {name}", ""), ("revoked", f"the operator {name}", "")]
+    assert (events_of(machine, machine.group), events_of(machine, other)) == (told, told)
+    machine.ctl(f"-group={other}", "enroll", "viewer", name)
+    machine.ctl(f"-group={other}", "enroll", "forget", name)
+    every = f"the viewer {name}, of all groups"
+    assert events_of(machine, other)[2:] == [("enrolled", every, ""), ("revoked", every, "")]
+    stolen = uuid.uuid4().hex
+    machine.ctl(f"-group={other}", "enroll", "revoke", stolen)
+    machine.ctl(f"-group={other}", "enroll", "forget", stolen, "--certificates")
+    assert events_of(machine, other)[4:] == [
+        ("revoked", "", stolen),
+        ("reinstated", "its client certificates count again", stolen),
+    ]
+    assert "its client certificates count again" in machine.ctl(f"-group={other}", "history").out

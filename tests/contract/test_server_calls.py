@@ -147,13 +147,16 @@ def test_bad_bodies_are_refused_with_a_sentence_and_the_server_goes_on(site):
 
 def test_a_stopping_server_answers_those_who_wait(site):
     async def story(server):
-        assert isinstance(await strategy_of(site, A, server.url).request(claim_of(A)), Granted)
+        first = strategy_of(site, A, server.url)
+        assert isinstance(await first.request(claim_of(A)), Granted)
         second = strategy_of(site, B, server.url)
         assert isinstance(await second.request(claim_of(B)), Denied)
         assert not await second.changed(1)
         server.send_signal(signal.SIGTERM)
         assert await second.changed(20)
         assert await asyncio.to_thread(server.ended) == 0
+        await first.close()
+        await second.close()
 
     with site.server() as server:
         asyncio.run(story(server))
@@ -181,6 +184,7 @@ def test_a_server_killed_between_its_swap_and_its_answer_leaves_nothing_open(sit
         await strategy.complete(replace(claim, state=COMMITTED, commits=1))
         assert site.lock.holders == []
         assert site.lock.waiters == []
+        await strategy.close()
 
     lost: set[str] = set()
     with site.server() as first, site.server() as second:
@@ -217,8 +221,11 @@ def test_a_frozen_server_costs_a_while_and_its_late_request_takes_no_slot(site):
         await strategy.abort(claim, "not needed any more")
         first.send_signal(signal.SIGCONT)
         await until(lambda: f"request of {A}" in first.said, "the late call is answered", 60)
-        await strategy_of(site, B, first.url).request(claim_of(B))
+        other = strategy_of(site, B, first.url)
+        await other.request(claim_of(B))
         assert site.lock.holders == [B]
+        await strategy.close()
+        await other.close()
 
     with site.server() as first, site.server() as second:
         asyncio.run(story(first, second))
@@ -236,6 +243,7 @@ def test_a_token_is_read_again_when_its_file_changes(site):
         file.write_text(right)
         await strategy.abort(claim, "x")
         assert site.lock.holders == []
+        await strategy.close()
 
     with site.server() as server:
         asyncio.run(story(server))

@@ -1,6 +1,6 @@
 """The self-contained build of this working tree: built once, and kept in the cache for as long as nothing changes.
 
-`LOCKSMITH_BUNDLE` may name a tree that is already built.
+`LOCKSMITH_BUNDLE` may name a folder with the trees of a build: `root`, and `server`.
 """
 
 import hashlib
@@ -32,7 +32,8 @@ def hindrance() -> str:
 def built(folder: Path) -> bundle.Payload:
     """Give a copy of the tree, in a folder of the caller's own."""
     kept, root = _kept(), folder / "root"
-    shutil.copytree(kept, root, symlinks=True)
+    for name in (root.name, "server"):
+        shutil.copytree(kept / name, folder / name, symlinks=True)
     found = next((root / bundle.HOME / "bundle/_internal").glob("locksmith-*.dist-info"))
     version = found.name.removeprefix("locksmith-").removesuffix(".dist-info")
     return bundle.Payload(root, Build(version, int((root / bundle.HOME).stat().st_mtime)))
@@ -61,7 +62,9 @@ def _kept() -> Path:
             with bundle.payload() as payload:
                 stamp(payload.root, payload.build.epoch)
                 making = _cache() / "bundle-making"
-                shutil.copytree(payload.root, making, symlinks=True)
+                shutil.rmtree(making, ignore_errors=True)
+                for tree, name in ((payload.root, "root"), (payload.server, "server")):
+                    shutil.copytree(tree, making / name, symlinks=True)
                 making.rename(place)
     return place
 

@@ -1,8 +1,9 @@
-"""A proxy to a real etcd that keeps its clients' connections, and drops one at a chosen moment of a request."""
+"""A proxy to a real etcd or locksmith-server that keeps its clients' connections, and drops one at a chosen moment."""
 
 import contextlib
 import ctypes
 import enum
+import re
 import select
 import socket
 import struct
@@ -16,6 +17,9 @@ from tests.harness import dead_endpoints
 
 LIMIT = 10.0
 SO_ATTACH_FILTER, BPF_RETURN = 26, 6
+
+
+_CLOSES = re.compile(rb"(?<=\r\n)connection: close\r\n", re.IGNORECASE)
 
 
 class Drop(enum.Enum):
@@ -104,7 +108,7 @@ class Keeping:
             while piece := _relayed(server, client):
                 self._may_drop(number, Drop.DONE)
                 self.over.wait(self.delay)
-                piece = piece if self.closes else piece.replace(b"Connection: close\r\n", b"", 1)
+                piece = piece if self.closes else _CLOSES.sub(b"", piece, count=1)
                 if self._dropping(number, Drop.WITHIN):
                     client.sendall(piece[:-2])
                     raise _DroppedError

@@ -46,7 +46,7 @@ class Pushy(SimDesk):
 
     class Slots(ClientSlots):
         async def take(self, claim):
-            await self._open_lock().leave(claim)
+            await self._lock.leave(claim)
             await self.read(claim.holder)
             return await super().take(claim)
 

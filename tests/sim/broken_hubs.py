@@ -10,7 +10,7 @@ from locksmith.server.group_mirror import Freshness, GroupMirror
 from locksmith.server.hub import Hub
 from locksmith.server.joint_reads import JointReads
 from locksmith.server.proven_reads import Proofs
-from locksmith.server.shared_places import SharedPlaces
+from locksmith.server.shared_places import TTL, SharedPlaces
 from locksmith.server.waiting_room import WaitingRoom, tell
 from tests.sim.broken_parts import Broken
 from tests.sim.plan import Calendars, Clients, Faults, Plan
@@ -56,6 +56,8 @@ def far_back(drawn: Plan) -> Plan:
         lost_answer=rng.choice((0.0, 0.0, 0.05)),
         engine_reset=rng.choice((0.0, 0.0, 0.3)),
     )
+    if Random(f"{drawn.seed} lends").random() < 0.3:
+        faults = replace(faults, lend_freezes=0.5)
     clients = Clients(machines=rng.choice((0.7, 1.0)), servers=rng.randint(1, 3), hub=True)
     number = rng.randint(6, 10)
     return replace(
@@ -186,6 +188,24 @@ class _Clinging(SharedPlaces):
         pass
 
 
+class Postdated(Hub):
+    """Dates the lease of the places from when it hears of it."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for kept in self._kept:
+            kept.__class__ = _Postdated
+
+
+class _Postdated(SharedPlaces):
+    async def _bind(self, entries):
+        before = self._lease
+        if not before:
+            self._lease = await self._store.lend(TTL)
+            self._kept = asyncio.get_running_loop().time()
+        await super()._bind(entries)
+
+
 class Littering(Hub):
     """Tries once to remove a ticket."""
 
@@ -253,12 +273,20 @@ def slow(drawn: Plan) -> Plan:
     return replace(crowded(drawn), slots=1)
 
 
+def late(drawn: Plan) -> Plan:
+    """What a server shows that stands still until the lease that it has asked for is nearly over."""
+    waiting = slow(drawn)
+    clients = replace(waiting.clients, servers=1)
+    return replace(waiting, machines=6, windows=(None,) * 6, clients=clients, faults=Faults(lend_freezes=1.0))
+
+
 BROKEN_HUBS = [
     Broken(Unkept, "expires while it waits", slow),
     Broken(Stale, "by an older store than it has seen", untold),
     Broken(Hasty, "a read that is older than its call", untold),
     Broken(Remembering, "a read that is older than its call", untold),
     Broken(Heedless, "by an older store than it has seen", untold),
+    Broken(Postdated, "and it was told that it waits", late),
     Broken(Quiet, "a slot stays free for", crowded),
     Broken(Clinging, "stays for", gone),
     Broken(Littering, "has no place for", lossy, seed=1),

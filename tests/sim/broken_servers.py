@@ -1,12 +1,17 @@
 """Servers of machines without etcd, and the strategy of those, that are wrong in one place, each in its own way."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
-from locksmith.errors import OutcomeUnknownError
+from locksmith.errors import ConflictError, OutcomeUnknownError
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.answer import Granted
 from locksmith.lock.ended import UnlessEnded
+from locksmith.lock.records import keys
+from locksmith.store.protocol import ABSENT
+from locksmith.util.jsonread import load_object
+from locksmith.util.records import dump
 from locksmith_strategies.server import Server
 from tests.sim.broken_parts import Broken, Unadmitted, calm
 from tests.sim.plan import Calendars, Clients, Faults, Plan
@@ -35,6 +40,23 @@ class Unended(SimMachineDesk):
             return await super()._of_claim(group, claim, call, asked)
         said = await super()._of_claim(group, claim, call, replace(asked, fields={**asked.fields, "ends": False}))
         return {**said, "ended": True}
+
+
+class Unaware(SimMachineDesk):
+    """Remembers the last claim that a machine has ended, and not that others have ended before.
+
+    Not sixteen: no late request would be of one before those. With the word of those before, its seed shows nothing.
+    """
+
+    most_ended = 1
+
+    async def _end(self, group, lock, claim, call, asked):
+        await super()._end(group, lock, claim, call, asked)
+        entry = (await self._store_of(group).get(keys.ended_key(group, claim.holder))).entry
+        if entry is not None:
+            fields = {**load_object(entry.value), "before": ABSENT}
+            with suppress(ConflictError):
+                await self._store_of(group).swap(entry.key, dump(fields), entry.version)
 
 
 class Granting(SimMachineDesk):
@@ -124,6 +146,7 @@ def ordered(drawn: Plan) -> Plan:
 BROKEN_SERVERS = [
     Broken(Unmarked, "which has ended that claim", lossy, seed=10),
     Broken(Unended, "which has ended that claim", stopping, seed=28),
+    Broken(Unaware, "which has ended that claim", stopping, seed=2),
     Broken(Granting, "without holding a slot past its point of no return", quiet),
     Broken(Keeping, "still held", quiet),
     Broken(Mistaken, "took a slot for", quiet),

@@ -167,7 +167,7 @@ class ClientRules:
         if record is None or name not in self.rules.semaphore().holders or record.state != COMMITTED:
             self.story.breaks(f"{server} tells {name} to reboot, which holds no slot past its point of no return")
             return
-        if self.hooks and not self.clients[name].ready:
+        if self.hooks and not self.clients[name].ready and not self.clients[name].old_record:
             self.story.breaks(f"{server} tells {name} to reboot, and has not drained it")
         at = self.committed_at.get(record.nonce, 0.0)
         rules = self.rules
@@ -275,7 +275,7 @@ class ClientRules:
         if client.hooks_on and self.leases_hold:
             self.story.breaks(f"{server} runs the hooks of {name}, which run on {client.hooks_on}")
         client.hooks_on, client.drained = server, client.drained or drain
-        client.ready = client.ready and drain
+        client.ready, client.old_record = client.ready and drain, False
         self.story.tell(server, f"begins to {'drain' if drain else 'bring back'} {name}")
 
     def hooks_end(self, name: str) -> None:
@@ -389,6 +389,7 @@ class ClientRules:
             client.excused = client.excused or client.permit or client.rebooting
             client.ghost = True  # what it has released may be held again
             client.drained = client.ready = False
+            client.old_record = True
 
     def _waits(self, name: str) -> bool:
         client = self.clients[name]

@@ -74,6 +74,8 @@ class Client:
     """Whether a server's hooks have begun to drain it, and none have brought it back."""
     ready: bool = False
     """Whether it is drained, and nothing has begun to undo that."""
+    old_record: bool = False
+    """Whether a restore of the store may have brought back a record of hooks that were undone since; until they run."""
     hooks_on: str = ""
     """The server whose hooks for it run."""
     ghost: bool = False

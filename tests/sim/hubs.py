@@ -27,6 +27,9 @@ from tests.sim.plan import Faults
 
 SELDOM = 0.1
 """How much more seldom a server dies at a call of its own than at one for a machine: it makes many more of them."""
+AT_LEND = "while it waits for an answer to its lend"
+AT_LEND_FOR = (60.0, 230.0)
+"""Seconds for which a server stands still there: less than its lease lasts."""
 LONGEST_LAG = 30.0
 """Seconds by which a watch lags, at most: a few more than those for which what is known counts as current."""
 
@@ -45,6 +48,8 @@ class Around:
             await self.run.pause(where)
             return
         server = self.run.server
+        if where == AT_LEND and self.faults().lend_freezes and self.rng.random() < self.faults().lend_freezes:
+            server.freeze(self.rng.uniform(*AT_LEND_FOR))
         await server.stand_still()
         if self.run.alive and self.rng.random() < self.faults().crash * SELDOM:
             server.kill(where)

@@ -189,6 +189,9 @@ class _Http:
     def says(self, problem: str) -> str:
         return f"the server {self.url} {problem}"
 
+    def close(self) -> None:
+        """It keeps no connection."""
+
 
 class SimClient(ServerClient):
     """The real client, over a wire that is made up."""

@@ -115,6 +115,8 @@ class Faults:
     server_kills: int = 0
     """Times at which a server is killed; another is started in its stead."""
     server_freezes: int = 0
+    lend_freezes: float = 0.0
+    """How likely a server stands still for minutes when it has asked for a lease, before it hears of it."""
     """Times at which a server stands still for minutes; what it was about to send goes out when it wakes up."""
     server_doubles: int = 0
     """Times at which a server is started beside its own run."""
@@ -142,7 +144,10 @@ class Faults:
 
 HUB_FAULTS = ("watch_lags", "watch_breaks", "server_partitions", "vanishings")
 """Those of what a server shares between its machines. The queue has to go on within the same bound."""
-SERVER_FAULTS = ("server_kills", "server_doubles", "server_restarts", "server_freezes", "lost_call", "twice")
+SERVER_FAULTS = (
+    *("server_kills", "server_doubles", "server_restarts", "server_freezes", "lend_freezes"),
+    *("lost_call", "twice"),
+)
 CALL_FAULTS = ("lost_answer", "slow_store", "engine_reset")
 """After those and these, too, the places of machines that are gone leave the queue in time."""
 QUEUE_FAULTS = ("unable", "ahead", "loose", "elections", "copies", "older")

@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from tests.harness.ports import free_ports
 from tests.system.layers import Layers, NewMachine
 
 LIMIT = 90.0
-UNIT = "locksmithd.service"
+UNIT, SERVER_UNIT = "locksmithd.service", "locksmith-server.service"
 CONFIG = "etc/locksmith/locksmith.toml"
 
 
@@ -62,7 +63,7 @@ def debian(folder: Path) -> Path:
                 "arch": "amd64",
                 "version": "12",
                 "provides": ["systemd", "dbus", "libc.so.6(GLIBC_2.36)(64bit)", "libz.so.1()(64bit)"]
-                + [f"libc.so.6(GLIBC_2.{minor})(64bit)" for minor in range(30, 36)],
+                + [f"libc.so.6(GLIBC_2.{minor})(64bit)" for minor in (14, *range(30, 36))],
             }
         )
     )
@@ -130,3 +131,28 @@ def test_an_rpm_is_installed_upgraded_in_the_queue_and_before_a_reboot_and_remov
     assert not machine.root.joinpath("etc/systemd/system/multi-user.target.wants", UNIT).is_symlink()
     assert not machine.root.joinpath("usr/lib/locksmith").exists()
     assert machine.root.joinpath(CONFIG).read_text().startswith('strategy = "etcd-lock"')
+
+
+def test_the_servers_rpm_needs_that_of_the_node_serves_and_leaves_nothing(
+    machine: Machine, etcd: Etcd, payload: Payload, tmp_path: Path
+) -> None:
+    node, server = rpm.write(payload, tmp_path), rpm.write_server(payload, tmp_path)
+    run_rpm(machine, "--install", debian(tmp_path))
+    assert "locksmith = " in run_rpm(machine, "--install", server, check=False)
+    run_rpm(machine, "--install", node, server)
+    assert machine.run("rpm", "--verify", "locksmith-server", check=False).stdout == ""
+    [port] = free_ports(1)
+    machine.write(
+        CONFIG,
+        f'strategy = "off"\netcd.endpoints = {json.dumps(etcd.endpoints)}\n[server]\nport = {port}\n'
+        '[server.groups.web]\nclients = ["127.0.0.1"]\n',
+    )
+    machine.run("systemctl", "restart", SERVER_UNIT)
+    said = machine.run("systemctl", "show", SERVER_UNIT, "--value", "--property=StatusText").stdout
+    assert said.strip() == f"serves web at http://127.0.0.1:{port}"
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/sign-in", timeout=30) as page:
+        assert b"Sign in" in page.read()
+    machine.run("rpm", "--force-debian", "--erase", "locksmith-server", limit=LIMIT)
+    assert machine.run("systemctl", "show", SERVER_UNIT, "--value", "--property=LoadState").stdout == "not-found\n"
+    assert not machine.root.joinpath("usr/lib/locksmith/server").exists()
+    assert machine.run("locksmithctl", "--version").returncode == 0

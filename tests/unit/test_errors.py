@@ -23,6 +23,7 @@ INTERNAL = {
     "locksmith.server.web.requests.BadFormError": "site.py and sign_in.py answer with HTTP status 400",
     "locksmith.server.web.site.RefusedError": "its module answers with the HTTP status that it names",
     "locksmith.store.exchange._StaleError": "its module makes another connection",
+    "locksmith.host.kept_links.StaleError": "http_server.py makes another connection",
     "locksmith.store.link.LinkError": "exchange.py, which knows what was sent, raises a FailedError",
     "locksmith.store.link.TooLongError": "exchange.py, which knows what was sent, raises a FailedError",
     "locksmith.window.calendar_field.TooManyNumbersError": "calendar.py raises a ValueError with a sentence",

@@ -3,13 +3,13 @@
 Above 300 lines, in one piece: one function for each of its commands.
 """
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 import click
 
 from locksmith.cli import complete
+from locksmith.cli.commands.enroll_history import note_again, note_end
 from locksmith.cli.commands.enroll_machine import enroll_machine, refuse_group
 from locksmith.cli.commands.enroll_names import Meant, find, name_argument, unknown
 from locksmith.cli.commands.enroll_person import new_credential, operator, read_length, viewer
@@ -17,15 +17,13 @@ from locksmith.cli.commands.enroll_view import HEAD, certificates_of, fields, ro
 from locksmith.cli.empty import not_empty
 from locksmith.cli.go_flags import GoCommand, GoGroup, GoOption
 from locksmith.cli.output import json_flag, note, print_json, say, say_all, say_own
-from locksmith.cli.session import Session, author, invoking_user, pass_session
+from locksmith.cli.session import Session, invoking_user, pass_session
 from locksmith.cli.table import table, width
 from locksmith.errors import LockError, UsageError
 from locksmith.fleet.phrases import group_name
 from locksmith.host.hostname import read_hostname
-from locksmith.lock.credentials import CredentialStore, Kept
-from locksmith.lock.history import History
+from locksmith.lock.credentials import CredentialStore
 from locksmith.lock.records.credential import ENROLMENT
-from locksmith.lock.records.event import REVOKED
 from locksmith.store.protocol import Store
 from locksmith.util.words import quoted
 
@@ -150,7 +148,7 @@ def revoke(session: Session, *, name: str, group: str | None, person: bool) -> N
         unread = [kept for kept in meant.tokens if kept.one is None]
         done += [(title(kept), await every.revoke(kept, who)) for kept in meant.tokens if kept not in unread]
         if any(is_new for _, is_new in done):
-            await _note(store, meant.machine, meant.tokens, session.config.group)
+            await note_end(store, meant, session.config.group)
         way = f"`locksmithctl enroll forget {quoted(name)}` removes it"
         if person:
             way = f"`locksmithctl enroll forget --person {quoted(name)}` removes it"
@@ -192,7 +190,8 @@ def forget(session: Session, *, name: str, group: str | None, person: bool, cert
         if meant.revocation:
             await CredentialStore(store).let_enrol(meant.revocation)
         if any(kept.one and not kept.one.revoked for kept in meant.tokens):
-            await _note(store, meant.machine, meant.tokens, session.config.group)
+            await note_end(store, meant, session.config.group)
+        await note_again(store, meant, session.config.group, "it may enrol again")
         return meant
 
     meant = session.with_store(work)
@@ -223,15 +222,7 @@ def _let_certificates_count(session: Session, name: str) -> None:
         if meant.revocation is None:
             raise LockError(f"no client certificates of {name!r} are revoked; nothing was done")
         await CredentialStore(store).forget(meant.revocation, invoking_user())
+        await note_again(store, meant, session.config.group, "its client certificates count again")
         return meant.machine
 
     say(f"{certificates_of(session.with_store(work))} counts again, within 5 s")
-
-
-async def _note(store: Store, machine: str, found: Sequence[Kept], group: str) -> None:
-    """Write into the history that a machine's credential counts no more: of each of its groups, or of this one."""
-    if not machine:
-        return
-    hostnames = {kept.one.groups[0]: kept.one.hostname for kept in found if kept.one} or {group: ""}
-    for each, hostname in hostnames.items():
-        await History(store, each).add(author().act_about(machine, hostname, REVOKED, ""))

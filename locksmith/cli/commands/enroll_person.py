@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from locksmith.cli import complete
+from locksmith.cli.commands.enroll_history import note_person
 from locksmith.cli.commands.enroll_names import MACHINE_ID
 from locksmith.cli.commands.enroll_view import until
 from locksmith.cli.empty import not_empty
@@ -77,7 +78,9 @@ def _person(session: Session, role: str, name: str, groups: Sequence[str], lasts
     ttl = length.total_seconds() if length else None
 
     async def work(store: Store) -> Token:
-        return await CredentialStore(store).add_person(new, ttl)
+        token = await CredentialStore(store).add_person(new, ttl)
+        await note_person(store, new, session.config.group)
+        return token
 
     say_own(session.with_store(work).text)
     ends = f", until {until(new)}" if new.until else ""

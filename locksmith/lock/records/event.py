@@ -13,9 +13,10 @@ HELD, LOCK, UNLOCK, SET_MAX, RETIRE, REPAIR = "held", "lock", "unlock", "set-max
 
 FREEZE, THAW, HOLD, UNHOLD, RESUME, EXPIRE = "freeze", "thaw", "hold", "unhold", "resume", "expired"
 FORGET, IMPORT_AIRLOCK = "forget", "import-airlock"
-ENROLLED, REVOKED = "enrolled", "revoked"
+ENROLLED, REVOKED, REINSTATED = "enrolled", "revoked", "reinstated"
 """What happened: a hold that came to its end, an operator's act, by its command, a slot that expired, or the begin or
-the end of a machine's credential."""
+the end of a credential, or the end of a revocation."""
+OF_CREDENTIALS = frozenset({ENROLLED, REVOKED, REINSTATED})
 
 REBOOTED = "rebooted"
 """How a hold ends that was for a reboot, and had it; every other end says why there was none."""

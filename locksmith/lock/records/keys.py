@@ -220,6 +220,11 @@ def history_prefix(group: str) -> str:
     return f"{group_prefix(group)}history/"
 
 
+def credential_history_prefix(group: str) -> str:
+    """Name the prefix of what became of the credentials for a group, which the history shows too."""
+    return f"{group_prefix(group)}credential-history/"
+
+
 def ledger_key(group: str) -> str:
     """Name the key of what the servers have told of a group."""
     return f"{group_prefix(group)}notices/ledger"

@@ -7,8 +7,10 @@ import pytest
 
 from locksmith.agent.decide import decide
 from locksmith.agent.facts import Aborting, Blocker, Checks, RebootNeed, Report, ShutdownState, Stage, Warned
-from locksmith.agent.journal import FailedAttempt, Hooks, Journal, Phase
+from locksmith.agent.journal import TAKEN_OVER, FailedAttempt, Hooks, Journal, Phase
+from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Abort, Commit, Reboot, Release, ReportFailure, Request, Run, Step, Wait
+from locksmith.lock.records.claim import COMMAND
 from locksmith.lock.records.past import LastReboot
 from tests.builders.snapshots import (
     ALERT,
@@ -29,6 +31,7 @@ from tests.builders.snapshots import (
     configured,
     entry,
 )
+from tests.harness.windows import original
 
 HOUR, INSTANT = 60 * MINUTE, timedelta(microseconds=1)
 DOWN = ShutdownState.GOING_DOWN
@@ -269,3 +272,71 @@ def test_while_hooks_are_undone_the_reason_is_said():
 def test_a_machine_that_is_still_up_says_what_it_waits_for(shutdown, words):
     waits = decide(called(SECOND, shutdown=shutdown))
     assert waits == Wait("rebooting", words, NOW + LIMIT)
+
+
+def commanded(**more) -> Snapshot:
+    """Give the claim of a `locksmithctl` that runs a command with a slot."""
+    return replace(
+        BY_HAND, journal=Journal(replace(entry(by="locksmithctl"), claim=replace(entry().claim, kind=COMMAND), **more))
+    )
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "says"),
+    [
+        (replace(commanded(), operator=True), "a command by alice is under way"),
+        (commanded(by=TAKEN_OVER), "the locksmithctl that ran a command has ended"),
+        (replace(BY_HAND, journal=Journal(entry(by=TAKEN_OVER))), "the operator's reboot did not happen"),
+        (
+            replace(BY_HAND, operator=True, journal=Journal(entry(Phase.COMMITTED, by="locksmithctl"))),
+            "a reboot was asked for by alice",
+        ),
+        (
+            replace(BY_HAND, operator=True, journal=Journal(replace(NAMELESS, phase=Phase.COMMITTED))),
+            "a reboot was asked for by an operator",
+        ),
+    ],
+)
+def test_what_an_operator_does_or_did_is_named_for_what_it_is(snapshot, says):
+    step = decide(snapshot)
+    assert says == (step.reason if isinstance(step, Abort) else step.text if isinstance(step, Wait) else None)
+
+
+def test_a_machine_of_a_large_group_says_when_its_moment_to_ask_comes():
+    step = decide(replace(NEEDING, arrival=MINUTE))
+    assert isinstance(step, Wait)
+    assert (step.code, step.until) == ("arrival", NOW + MINUTE)
+    assert decide(replace(NEEDING, arrival=timedelta(0))) == Request()
+
+
+TOO_LITTLE = "too little of the reboot window is left: a reboot begins with {} at least"
+
+
+@pytest.mark.parametrize(
+    ("window", "least", "text", "opens"),
+    [
+        (original("03:00", "30m"), 5, "outside the reboot window", True),
+        (
+            original("02:00", "30m"),
+            31,
+            TOO_LITTLE.format("31m"),
+            False,
+        ),
+        (
+            original("02:00", "30m"),
+            25,
+            TOO_LITTLE.format("25m"),
+            True,
+        ),
+    ],
+)
+def test_a_machine_outside_its_window_says_whether_and_when_the_next_one_comes(window, least, text, opens):
+    step = decide(configured(NEEDING, window=window, min_remaining=least * MINUTE))
+    assert isinstance(step, Wait)
+    assert step.text == (text if opens else f"{text}, and none is to come")
+    assert (step.until is not None) == opens
+
+
+def test_a_machine_that_tries_once_gives_up_and_one_without_a_limit_never():
+    once = replace(NEEDING, journal=failed(HOUR, tries=1, version="1.2.3"))
+    assert [decide(configured(once, tries=tries)) == Request() for tries in (0, 1, 2)] == [True, False, True]

@@ -8,6 +8,7 @@ import pytest
 from locksmith.agent.journal import Phase, PreRebootState
 from locksmith.errors import OlderJournalError, StoreUnavailableError
 from locksmith.lock.answer import Denied
+from locksmith.lock.records.claim import DAEMON
 from tests.builders.loops import DENIED, Bench, for_a_while, raising
 from tests.sim.virtual_time import run
 
@@ -118,3 +119,48 @@ def test_a_machine_watches_the_store_that_it_has_asked():
         await asyncio.wait([task])
 
     run(main)
+
+
+def test_a_commit_that_fails_is_not_tried_again_before_a_pause():
+    bench = Bench()
+
+    def fails() -> None:
+        if bench.calls.count("commit") < 9:
+            raise StoreUnavailableError("no endpoint answers")
+
+    bench.does["commit"] = fails
+    for_a_while(bench, 1)
+    assert bench.calls == ["request", "commit"]
+
+
+def unsent(bench: Bench, boot: str, endpoint: str) -> None:
+    """Leave a claim of this machine for which no slot was ever asked for."""
+    bench.leave_entry(Phase.REQUESTED, DAEMON, endpoint=endpoint, boot=boot)
+    journal = bench.journal
+    found = journal.read().entry
+    journal.clear("left")
+    assert found is not None
+    journal._silent = lambda *_: True
+    journal.begin(found)
+
+
+@pytest.mark.parametrize(("endpoint", "asked"), [("elsewhere", False), ("memory", True)])
+@pytest.mark.parametrize(("boot", "call"), [("boot-1", "abort"), ("boot-0", "complete")])
+def test_a_store_that_was_never_asked_for_a_slot_is_asked_for_no_release(boot, call, endpoint, asked):
+    bench = Bench(need=False)
+    unsent(bench, boot, endpoint)
+    entry = bench.journal.read().entry
+    assert entry is not None
+    assert entry.unsent
+    for_a_while(bench, 60)
+    assert bench.calls == [call] * asked
+    assert bench.journal.read().entry is None
+
+
+def test_no_slot_is_released_in_words_where_the_strategy_has_none(caplog):
+    caplog.set_level("INFO")
+    bench = Bench(need=False)
+    bench.leave_entry(Phase.COMMITTED, DAEMON, boot="boot-0")
+    for_a_while(bench, 60)
+    assert bench.calls == ["complete"]
+    assert "the slot is released" not in caplog.messages

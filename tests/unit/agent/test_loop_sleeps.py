@@ -12,7 +12,9 @@ from locksmith.agent.facts import Stage
 from locksmith.agent.journal import Phase
 from locksmith.agent.memory import Running
 from locksmith.agent.steps import Idle, Wait, Warn
+from locksmith.agent.wait import PACE
 from locksmith.errors import StoreUnavailableError
+from locksmith.lock.answer import Granted
 from tests.builders.loops import DENIED, START, Bench
 from tests.sim.virtual_time import run
 
@@ -32,6 +34,8 @@ async def slept(loop, agent, step) -> float:
         (Wait("window", "closed", START + timedelta(seconds=7)), 7),
         (Wait("window", "closed", START + timedelta(seconds=0.5)), 0.5),
         (Wait("window", "closed", START - timedelta(seconds=7)), 0),
+        (Wait("operator", "a reboot is under way"), 5),
+        (Wait("operator", "a reboot is under way", START + timedelta(seconds=2)), 2),
     ],
 )
 def test_it_sleeps_until_its_step_is_over_and_for_a_heartbeat_at_most(step, seconds):
@@ -144,5 +148,62 @@ def test_without_a_denial_nothing_is_watched():
         agent._memory.claim.answer = DENIED
         assert await slept(loop, agent, Wait("slot", "held")) == pytest.approx(30)
         assert len(watched) == 1
+
+    run(main)
+
+
+def test_a_loop_that_is_woken_without_end_pauses_and_otherwise_not_at_all():
+    async def main(loop):
+        agent = Bench().agent()
+
+        async def woken() -> float:
+            agent.wake()
+            return await slept(loop, agent, Idle())
+
+        for _ in range(2):
+            assert [await woken() for _ in range(24)] == pytest.approx([0] * 20 + [PACE, 0, PACE, 0])
+            await asyncio.sleep(60)
+
+    run(main)
+
+
+@pytest.mark.parametrize("acknowledged", [None, True])
+@pytest.mark.parametrize("answer", [None, Granted()])
+def test_only_a_denial_or_a_failure_that_no_operator_knows_is_watched(answer, acknowledged):
+    async def main(loop):
+        bench = Bench(change=1.0)
+        agent = bench.agent()
+        agent._memory.claim.answer, agent._memory.claim.acknowledged = answer, acknowledged
+        assert await slept(loop, agent, Idle()) == 30
+        agent._memory.claim.answer, agent._memory.claim.acknowledged = answer, False
+        assert await slept(loop, agent, Idle()) == 1
+        agent._memory.claim.answer, agent._memory.claim.acknowledged = DENIED, acknowledged
+        assert await slept(loop, agent, Idle()) == 1
+        after = agent._memory.claim
+        assert [after.answer, after.acknowledged] == [None, None]
+
+    run(main)
+
+
+def test_a_watch_ends_with_the_sleep_whatever_ended_that():
+    ended: list[str] = []
+
+    class Watching(Bench):
+        async def changed(self, _limit: float) -> bool:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                ended.append("watch")
+            return True
+
+    async def main(loop):
+        agent = Watching().agent()
+        for wakes in (True, False):
+            agent._memory.claim.answer = DENIED
+            if wakes:
+                loop.call_later(3, agent.wake)
+            assert await slept(loop, agent, Idle()) == (3 if wakes else 30)
+            assert ended.pop() == "watch"
+            agent._waiter.start()
 
     run(main)

@@ -13,7 +13,7 @@ from locksmith.daemon.store_check import check
 from locksmith.errors import HostError, StoreUnavailableError
 from locksmith.lock.records import states
 from locksmith.lock.records.node import Node
-from locksmith.lock.records.order import RESTORED
+from locksmith.lock.records.order import OTHER_CLUSTER, RESTORED
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
@@ -138,3 +138,79 @@ def test_a_presence_that_is_checked_says_its_last_words_as_any_other():
         assert presence.clone == "the twin"
 
     run(story)
+
+
+@dataclass
+class Members:
+    """A membership, or a count of the machines, that notes what it is asked for."""
+
+    calls: list[str] = field(default_factory=list)
+    machines: int = 7
+
+    async def follow(self) -> None:
+        self.calls.append("follow")
+
+    async def observe(self, machines: int) -> None:
+        self.calls.append(f"observe {machines}")
+
+    async def count_in_time(self) -> None:
+        self.calls.append("count")
+
+    async def leave(self) -> None:
+        self.calls.append("leave")
+
+
+@pytest.mark.parametrize(
+    ("mark", "full", "observed"),
+    [(Mark(), False, True), (Mark("it was restored"), False, False), (Mark(), True, False)],
+    ids=["believed", "not believed", "full"],
+)
+def test_what_is_gone_from_a_group_is_observed_only_in_a_store_that_is_believed(mark, full, observed):
+    async def story(_loop):
+        members: Any = Members()
+        store = Full()
+        store.full = full
+        presence = CheckedPresence(Shown(), store, "", replace(mark), members, membership=members)
+        assert presence.machines == 7
+        await presence.show(IDLE)
+        assert members.calls == ["follow", *(["observe 7"] if observed else []), "count"]
+        await presence.leave()
+        assert members.calls[-1] == "leave"
+
+    run(story)
+
+
+def test_a_machine_of_two_clusters_says_so_as_the_reason_to_wait():
+    async def story(_loop):
+        shown = Shown()
+        await CheckedPresence(shown, Full(), "", marked(split="a and b")).show(IDLE)
+        [told] = shown.nodes
+        assert (told.code, told.reason) == (OTHER_CLUSTER, "a and b")
+        assert CheckedPresence(shown, Full(), "", marked()).machines == 0
+
+    run(story)
+
+
+def test_who_is_to_be_woken_for_news_is_told_to_the_presence_itself():
+    class Listening(Shown):
+        def listen(self, wake: Callable[[], None]) -> None:
+            self.ends.append(wake)
+
+    shown = Listening()
+    CheckedPresence(shown, Full(), "", marked()).listen(print)
+    assert shown.ends == [print]
+
+
+async def test_the_check_reads_what_the_figures_of_the_group_need_in_the_same_request():
+    class Sight:
+        def keys(self) -> list[str]:
+            return ["a", "b"]
+
+        def note(self, read) -> None:
+            noted.append(list(read))
+
+    noted: list[list[str]] = []
+    store = Full()
+    await check(store, "", marked(), Sight())
+    assert [keys[-2:] for keys in noted] == [["a", "b"]]
+    assert len(store.reads) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from locksmith.agent.facts import Boot
 from locksmith.agent.journal import JournalEntry, Phase
-from locksmith.errors import HostError
+from locksmith.errors import CorruptValueError, HostError
 from locksmith.host.journal import JournalFile
 from locksmith.host.paths import Paths
 from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
@@ -91,3 +91,21 @@ def test_a_claim_is_forgotten_unless_its_reboot_may_be_under_way(tmp_path):
         one.forget("another", "boot-2")
     one.forget("nonce", "boot-2")
     assert one.read().entry is None
+
+
+def test_once_a_slot_was_asked_for_the_disk_is_not_read_for_that_again(tmp_path):
+    one = journal(tmp_path, silent=True)
+    one.begin(ENTRY)
+    one.asking(is_of)
+    one.path.write_bytes(b"rubbish")
+    one.asking(is_of)
+    with pytest.raises(CorruptValueError):
+        journal(tmp_path, silent=True).asking(is_of)
+
+
+def test_of_a_copied_disk_no_claim_is_the_own_one(tmp_path):
+    journal(tmp_path, silent=True).begin(ENTRY)
+    other = JournalFile(Paths(tmp_path), "n2", "", silent=lambda _api, _endpoints: True)
+    before = other.path.read_bytes()
+    other.asking(is_of)
+    assert other.path.read_bytes() == before

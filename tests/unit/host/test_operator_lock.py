@@ -219,3 +219,19 @@ def test_fifteen_seconds_of_silence_are_no_standstill_yet(paths, clock):
         clock.now += STALE
         with pytest.raises(HostError, match="is held by another program"), OperatorLock(paths, clock).held():
             pass
+
+
+def test_while_a_command_runs_its_lock_counts_as_held_without_heartbeats(paths, clock):
+    seen = OperatorLock(paths, clock)
+    with OperatorLock(paths, clock).held() as _, pytest.raises(HostError, match="is not held"):
+        seen.await_no_beats()
+    holder = OperatorLock(paths, clock)
+    with holder.held():
+        assert os.fstat(holder.await_no_beats()).st_ino == holder._path.stat().st_ino
+        clock.now += 1e6
+        assert seen.is_held()
+        with (
+            pytest.raises(HostError, match=rf"the command of another locksmithctl \(pid {os.getpid()}\) runs"),
+            seen.held(),
+        ):
+            pass

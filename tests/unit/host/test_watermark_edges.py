@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from locksmith.errors import HostError
+from locksmith.host.paths import Paths
 from locksmith.host.seen import Seen
 from locksmith.host.watermark import SeenRevision
-from locksmith.store.protocol import Entry, Fingerprint, Known
+from locksmith.lock.records.order import Order
+from locksmith.store.cluster import ForeignError
+from locksmith.store.protocol import Entry, Fingerprint, Known, Position
 from locksmith.util import records
 from tests.builders.watermarks import LATER, NOW, Clock, Gauge, hears, make
 
@@ -197,3 +200,54 @@ def test_a_file_of_an_earlier_version_says_nothing_of_a_cluster_an_entry_or_why(
     mark.path.parent.mkdir(parents=True, exist_ok=True)
     mark.path.write_text('{"schema":1,"store":"3 http://a","revision":7}')
     assert make(tmp_path)._seen == Seen(7)
+
+
+def test_a_mark_knows_whether_its_machine_remembers_an_endpoint(tmp_path):
+    hears(mark := make(tmp_path), 9)
+    mark.keep()
+    seen = SeenRevision(Paths(tmp_path), 3, ["http://b"])
+    assert seen.shares(["http://b", "http://a"])
+    assert not seen.shares(["http://b"])
+    assert not make(tmp_path / "new").shares(["http://a"])
+
+
+def test_a_store_is_silent_until_it_gives_an_answer_that_counts(tmp_path):
+    mark = make(tmp_path)
+    assert mark.is_silent(3, ["http://a"])
+    assert not mark.is_silent(3, ["http://b"])
+    hears(mark, 9)
+    assert not mark.is_silent(3, ["http://a"])
+    assert not mark.is_silent(3, ["http://b"])
+
+
+async def test_a_cluster_that_takes_the_place_of_one_that_went_back_is_believed(tmp_path):
+    gauge = Gauge()
+    mark = make(tmp_path, meter=gauge)
+    mark.clusters.heard("http://a", "a1")
+    hears(mark, 9, cluster="a1")
+    hears(mark, 8, cluster="a1")
+    assert gauge.values[-1]
+    early = mark.sending()
+    assert mark.succeed(Position(5, "b2"), Order("alice", LATER, cluster="b2", replaces=("a1",)))
+    assert not gauge.values[-1]
+    first = mark.sending()
+    assert mark.succeed(Position(3, "c3"), Order("alice", LATER, cluster="c3", replaces=("b2",)))
+    for known in (early, first):
+        hears(mark, 1, known, cluster="c3")
+    assert not mark.verdict, "what was sent to an earlier cluster says nothing of this one"
+    assert mark.sending().revision == 3
+
+
+async def test_another_cluster_is_shown_for_as_long_as_an_endpoint_belongs_to_it(tmp_path):
+    class Others(Gauge):
+        def other_cluster(self, *, seen):
+            shown.append(seen)
+
+    shown: list[bool] = []
+    mark = make(tmp_path, meter=Others())
+    mark.clusters.heard("http://a", "a1")
+    with pytest.raises(ForeignError):
+        mark.clusters.heard("http://b", "b2")
+    assert shown[-1]
+    mark.clusters.heard("http://b", "a1")
+    assert not shown[-1]

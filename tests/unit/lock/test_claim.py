@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records.claim import COMMAND, COMMITTED, FLEETLOCK, HELD, MANUAL, REBOOT, Claim
+from locksmith.lock.records.claim import (
+    COMMAND,
+    COMMITTED,
+    FLEETLOCK,
+    HELD,
+    HOOKS_BEGUN,
+    HOOKS_DONE,
+    HOOKS_UNDONE,
+    MANUAL,
+    REBOOT,
+    Claim,
+)
 from locksmith.util import records
 
 KEY = "coreos.com/updateengine/rebootlock/holders/n1"
@@ -146,3 +157,20 @@ def test_the_point_of_no_return_can_be_taken_back():
 )
 def test_a_claim_says_whose_it_is(claim, words):
     assert claim.describe() == words
+
+
+@pytest.mark.parametrize(
+    ("state", "before", "hooks", "noted"),
+    [
+        (HELD, "", HOOKS_BEGUN, True),
+        (HELD, HOOKS_BEGUN, HOOKS_DONE, True),
+        (COMMITTED, HOOKS_DONE, HOOKS_BEGUN, False),
+        (COMMITTED, HOOKS_BEGUN, HOOKS_DONE, False),
+        (COMMITTED, HOOKS_DONE, HOOKS_UNDONE, True),
+        (COMMITTED, HOOKS_UNDONE, HOOKS_DONE, True),
+        (COMMITTED, HOOKS_UNDONE, HOOKS_BEGUN, False),
+    ],
+)
+def test_past_its_commit_a_claim_notes_only_hooks_that_are_undone_and_done_again(state, before, hooks, noted):
+    one = Claim("n1", REBOOT, "nonce", datetime(2026, 5, 1, tzinfo=UTC), state=state, hooks=before)
+    assert one.with_hooks(hooks).hooks == (hooks if noted else before)

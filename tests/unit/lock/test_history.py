@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from locksmith.errors import StoreRefusedError, StoreUnavailableError
-from locksmith.lock.history import KEPT, MOST, TIDY_ONE_IN, WRITE_LIMIT, History
+from locksmith.lock.history import KEPT, MOST, MOST_OF_CREDENTIALS, TIDY_ONE_IN, WRITE_LIMIT, History
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import event, keys
 from locksmith.lock.records.claim import REBOOT, Claim
-from locksmith.lock.records.event import HELD, REBOOTED, Event
+from locksmith.lock.records.event import ENROLLED, HELD, REBOOTED, Event
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import ABSENT, Put
 from locksmith.util.jsonread import BadJsonError
@@ -117,6 +117,23 @@ def test_it_does_not_grow_without_end():
         listing = server.list(keys.history_prefix(""), 1, None)
         assert listing.total == MOST
         assert listing.entries[0].key.endswith(f"{TIDY_ONE_IN + 1:013}")
+
+    run(story)
+
+
+def test_machines_that_enrol_push_no_reboot_out():
+    async def story(_loop):
+        server = MemoryServer()
+        past = History(MemoryStore(server), "", Always())
+        await past.add(Event(NOW, "set-max"))
+        for number in range(MOST_OF_CREDENTIALS + 3 * TIDY_ONE_IN):
+            await past.add(Event(NOW + timedelta(seconds=1 + number), ENROLLED, holder=f"n{number}"))
+        await past.add(Event(NOW + timedelta(days=1), "freeze"))
+        found = await past.read(MOST)
+        assert [found[0].act, found[-1].act] == ["set-max", "freeze"]
+        assert [one.act for one in found[1:-1]] == [ENROLLED] * MOST_OF_CREDENTIALS
+        assert [one.holder for one in await past.read(3)] == [one.holder for one in found[-3:]]
+        assert len(await past.read(3)) == 3
 
     run(story)
 

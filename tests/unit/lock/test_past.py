@@ -180,3 +180,8 @@ def test_a_memory_that_is_none_is_an_error(more):
     fields = {"version": "b", "at": "2026-05-01T02:10:00Z", "nonce": "n", "boot_id": "b", **more}
     with pytest.raises(CorruptValueError, match="not a last reboot"):
         reboot_record.decode(json.dumps(fields).encode(), "k")
+
+
+def test_the_record_of_an_earlier_version_counts_no_reboot_of_the_userspace():
+    raw = b'{"schema": 1, "version": "1", "at": "2026-05-01T02:10:00Z", "nonce": "n", "boot_id": "b"}'
+    assert reboot_record.decode(raw, "key") == RebootRecord("1", NOW, "n", "b", userspace=0)

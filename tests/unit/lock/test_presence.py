@@ -394,7 +394,7 @@ def test_in_a_large_group_news_are_put_off_and_the_loop_is_woken_when_it_is_time
     run(main)
 
 
-def test_what_was_put_off_and_is_no_news_any_more_lets_the_next_news_begin_their_own_time():
+def test_news_that_came_to_nothing_leave_the_next_ones_their_own_time():
     async def main(_loop):
         server, clock = MemoryServer(), asyncio.get_running_loop().time
         presence = Presence(MemoryStore(server), "web", "m1", spread=lambda: wide)

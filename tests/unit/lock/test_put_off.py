@@ -41,7 +41,7 @@ def test_each_failure_makes_the_time_longer_up_to_a_limit(failures, wider):
     assert 60 + 9 * wider < max(waits) <= 60 + 10 * wider + 0.01
 
 
-def test_after_failures_no_machine_puts_its_news_off_for_longer_than_the_longest_time():
+def test_after_failures_news_are_put_off_for_no_longer_than_the_longest_time():
     waits = []
     for one in MACHINES:
         put_off = PutOff(lambda: 100.0, one)

@@ -95,7 +95,7 @@ def test_who_has_as_many_before_it_as_are_known_sees_all_of_them_in_one_read():
     play(story)
 
 
-def test_who_has_one_more_before_it_watches_none_and_knows_a_position_from_which_on_it_is():
+def test_who_has_one_more_before_it_watches_none_and_knows_its_position_roughly():
     async def story(line):
         for number in range(1, KNOWN + 2):
             line.place(number)
@@ -135,7 +135,7 @@ def test_of_a_group_with_many_slots_a_place_further_back_watches_the_one_before(
     play(story)
 
 
-def test_how_many_places_watch_is_what_the_lock_says_and_not_what_it_said_on_entering():
+def test_how_many_places_watch_is_what_the_lock_says_now():
     async def story(line):
         line.slots(10)
         first, *_ = [line.place(number) for number in range(1, 42)]
@@ -261,7 +261,7 @@ def test_a_long_queue_is_counted_by_a_slice_of_its_tickets_and_seldom(monkeypatc
     play(story)
 
 
-def test_a_queue_of_which_a_slice_has_few_tickets_is_short_and_read_from_the_first_on():
+def test_a_queue_of_which_a_slice_has_few_tickets_is_read_from_the_first_on():
     async def story(line):
         line.place(1)
         line.tickets(2)

@@ -259,3 +259,13 @@ def test_operators_go_by_the_clock_that_they_are_given():
         assert group.lock().now() == NOW
 
     scene(story)
+
+
+async def test_an_id_without_a_record_is_released_once_and_one_with_a_record_never():
+    bench = Bench()
+    bench.put(semaphore.encode(Semaphore(2, ("n1",))))
+    await bench.lock.take(claim("n2"))
+    assert await bench.lock.release_legacy("n1")
+    assert not await bench.lock.release_legacy("n1")
+    assert not await bench.lock.release_legacy("n2")
+    assert bench.semaphore().holders == ("n2",)

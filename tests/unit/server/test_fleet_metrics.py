@@ -1,6 +1,7 @@
 """The metrics of the fleet over real sockets: who gets them, and that their figures are those of the store."""
 
 import time
+from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
@@ -10,9 +11,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from locksmith.errors import StoreUnavailableError
+from locksmith.fleet.group import GroupView
 from locksmith.lock.records import states
+from locksmith.lock.records.claim import MANUAL
+from locksmith.lock.records.incident import FIRST
 from locksmith.lock.records.order import Order
-from locksmith.server.figures import NO_FIGURES, Figures
+from locksmith.lock.records.semaphore import Semaphore
+from locksmith.server.api_answers import Seen
+from locksmith.server.figures import NO_FIGURES, Figures, figures_of
 from locksmith.server.fleet_metrics import MetricsPage
 from locksmith.server.notice_post import NoticeCounts
 from locksmith.server.refusal import RefusalKind
@@ -20,6 +26,7 @@ from locksmith.server.web.fleet import Sight
 from tests.builders.api_site import NOW, ByToken, G, api_site
 from tests.builders.claims import claim
 from tests.builders.fleetlock_site import PROTOCOL, params
+from tests.builders.nodes import IDLE
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -52,6 +59,7 @@ async def test_the_figures_are_those_of_the_store():
         "max": 1,
         "held": 1,
         "queued": 0,
+        "under_way": 1,
         "lost": 0,
         "overdue": 0,
         "halted": 1,
@@ -66,6 +74,24 @@ async def test_the_figures_are_those_of_the_store():
     by_state = {labels[1]: found[name, *labels] for name, *labels in found if name == "locksmith_group_machines"}
     assert [*by_state] == [*states.ALL, "other"]
     assert {state: number for state, number in by_state.items() if number} == {"rebooting": 1, "waiting": 1, "idle": 2}
+
+
+@pytest.mark.parametrize(
+    ("found", "under_way"),
+    [
+        ({"n1": claim("n1").taken_at(NOW)}, 1),
+        ({"n1": claim("n1").taken_at(NOW).committed(), "n2": claim("n2").taken_at(NOW)}, 2),
+        ({"rack": replace(claim("rack"), kind=MANUAL, who="alice")}, 0),
+        ({"legacy": None}, 0),
+        ({"gone": claim("gone").taken_at(NOW).committed()}, 0),
+        ({}, 0),
+    ],
+)
+def test_a_slot_is_under_way_if_its_machine_releases_it_by_itself(found, under_way):
+    machines = {name: replace(IDLE, machine_id=name, hostname=name) for name in ("n1", "n2")}
+    view = GroupView(G, Semaphore(9, tuple(sorted(found))), found, machines=machines)
+    figures = figures_of(Seen(view, (), "", FIRST)).figures
+    assert (figures["held"], figures["under_way"]) == (len(found), under_way)
 
 
 @pytest.mark.parametrize("clients", [(), (ip_network("10.0.0.0/8"), ip_network("::/0"))])

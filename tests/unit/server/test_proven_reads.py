@@ -8,7 +8,7 @@ import pytest
 
 from locksmith.errors import StoreUnavailableError
 from locksmith.lock.records import keys
-from locksmith.server import group_mirror, hub, proven_reads
+from locksmith.server import group_mirror, hub, proven_reads, shared_reads
 from locksmith.server.group_mirror import GroupMirror
 from locksmith.server.proven_reads import FarBack, Proofs
 from locksmith.server.shared_reads import SharedReads
@@ -43,6 +43,7 @@ class Site:
         self.other = MemoryStore(self.server)
         self.mirror = GroupMirror(self.store, G)
         self.proofs, self.shared = Proofs(self.mirror), SharedReads(self.store)
+        self.running = asyncio.ensure_future(self.mirror.run())
 
     def machine(self, near=None):
         loop = asyncio.get_running_loop()
@@ -61,7 +62,7 @@ def _after(loop, seconds):
 async def mirrored():
     site = Site()
     await site.other.create(LOCK, b"1")
-    running = asyncio.ensure_future(site.mirror.run())
+    running = site.running
     while not site.mirror.freshness.current:
         await site.mirror.changed(0, 1)
     try:
@@ -126,6 +127,21 @@ def test_where_the_store_says_nothing_no_memory_answers():
                 assert loop.time() - began <= hub.LONGEST_READ + 1
             else:
                 raise AssertionError("it was answered")
+
+    run(story)
+
+
+def test_without_a_proof_thousands_share_a_read():
+    async def story(loop):
+        async with mirrored() as site:
+            site.running.cancel()
+            await asyncio.sleep(1)
+            site.network.calls.clear()
+            began = loop.time()
+            found = await asyncio.gather(*(site.machine().read([LOCK]) for _ in range(300)))
+            assert {one.entry.value for [one] in found} == {b"1"}
+            assert loop.time() - began <= hub.LONGEST_READ + shared_reads.TOGETHER + 1
+            assert 1 <= site.network.calls.total() <= 2
 
     run(story)
 

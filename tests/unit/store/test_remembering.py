@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from locksmith.errors import HostError
 from locksmith.store.protocol import Change, Entry, Fingerprint, Known, Reading, any_change
 from locksmith.store.remembering import RememberingStore
 
@@ -52,6 +53,7 @@ class Asked:
         ),
         (lambda store: store.swap("a", b"", 7, [], ttl=60.0), ("swap", ("a", b"", 7, []), {"ttl": 60.0})),
         (lambda store: store.range("a", "b", limit=3, at=7), ("range", ("a", "b"), {"limit": 3, "at": 7})),
+        (lambda store: store.range("a", "b"), ("range", ("a", "b"), {"limit": 0, "at": 0})),
         (lambda store: store.enter(str, ttl=60.0), ("enter", (str,), {"ttl": 60.0})),
         (lambda store: store.rejoin(1, b"", 2, ttl=60.0), ("rejoin", (1, b"", 2), {"ttl": 60.0})),
         (lambda store: store.close(), ("close", (), {})),
@@ -182,3 +184,42 @@ def test_old_news_of_a_watch_accuse_no_store():
 
 def test_a_watch_of_another_key_says_nothing_of_the_locks():
     assert told(lambda store: store.wait("another", 3), Entry("another", b"new", 9, 1)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("ask", "told"),
+    [
+        (lambda store: store.enter(str, ttl=60.0), [False]),
+        (lambda store: store.swap("key", b"", 7), [True]),
+        (lambda store: store.swap("another", b"", 7), []),
+        (lambda store: store.create("key", b""), []),
+    ],
+    ids=["a place", "the lock", "a record", "a key that is none"],
+)
+def test_a_machine_hears_before_its_lock_is_written_or_a_place_in_the_queue(ask, told):
+    class Listening(Memory):
+        def asking(self, *, slot: bool = True) -> None:
+            asked.append(slot)
+
+    class Answers(Asked):
+        async def swap(self, *_args, **_more):
+            return Entry("key", b"", 8, 1)
+
+        async def knows(self, _seen):
+            return True
+
+    asked: list[bool] = []
+    asyncio.run(ask(RememberingStore(cast("Any", Answers()), cast("Any", Listening()), "key")))
+    assert asked == told
+
+
+@pytest.mark.parametrize("call", [lambda store: store.enter(str, ttl=60.0), lambda store: store.swap("key", b"", 7)])
+def test_nothing_is_written_that_the_machine_forbids(call):
+    class Full(Memory):
+        def asking(self, **_more) -> None:
+            raise HostError("the disk is full")
+
+    inner = Asked()
+    with pytest.raises(HostError):
+        asyncio.run(call(RememberingStore(cast("Any", inner), cast("Any", Full()), "key")))
+    assert inner.calls == []
