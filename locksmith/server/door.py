@@ -6,6 +6,8 @@
   that, each client has its turn.
 - If there is no room, a new connection takes the place of one without a whole request: see `dispensable`.
 - Each connection is ended at its deadline.
+
+Above 300 lines, in one piece: the same limits count a connection while it waits, is inside, and ends.
 """
 
 import asyncio
