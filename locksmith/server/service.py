@@ -33,9 +33,9 @@ from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
 from locksmith.server.session_cookie import SessionCookie
 from locksmith.server.whoami import whoami_routes
+from locksmith.util.listener import listen
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
-from locksmith.util.visits import listen
 from locksmith.util.words import listed
 
 log = logging.getLogger(__name__)

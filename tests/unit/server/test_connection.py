@@ -12,7 +12,7 @@ from locksmith.server import connection, garbage
 from locksmith.server.connection import Connection, InOne
 from locksmith.server.door import Door
 from locksmith.server.service import http_config
-from locksmith.util.visits import listen
+from locksmith.util.listener import listen
 from tests.sim.virtual_time import run
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
