@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from locksmith.errors import StoreRefusedError
+from locksmith.lock.chunks import READS
 from locksmith.store.protocol import Reading, Store
 
 GATHER: Final = 0.02
@@ -107,7 +108,10 @@ class _Joint:
         if len(self.keys) == 1:
             [key] = self.keys
             return {key: await self._store.get(key)}
-        return dict(zip(self.keys, await self._store.read(tuple(self.keys)), strict=True))
+        keys, found = tuple(self.keys), dict[str, Reading]()
+        for some in (keys[start : start + READS] for start in range(0, len(keys), READS)):
+            found |= zip(some, await self._store.read(some), strict=True)
+        return found
 
 
 def _heed(reading: "asyncio.Future[Mapping[str, Reading]]") -> None:

@@ -160,3 +160,16 @@ def test_what_etcd_refuses_goes_with_no_other_request():
             await site.reads.get_since("secret/changes", loop.time())
 
     run(story)
+
+
+def test_more_keys_than_etcd_takes_in_a_request_are_read_in_several():
+    """Else it refuses them all: with 130 groups each round would cost a request for each, and that one."""
+
+    async def story(_loop):
+        site = Site()
+        await site.other.create("129", b"last")
+        found = await asyncio.gather(*(site.reads.get(f"{number:03}") for number in range(130)))
+        assert value(found[-1]) == b"last"
+        assert [name for name, _ in site.network.calls] == ["read", "read"]
+
+    run(story)
