@@ -17,7 +17,7 @@ from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import incident, keys, node
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.shown import shown as shown_to_people
-from locksmith.store.protocol import Delete, Entry, Put
+from locksmith.store.protocol import Delete, Entry, Put, Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +53,19 @@ class Acknowledgement:
         self._wanted: set[str] | None = None
         self._tried: _Tried | None = None
 
+    async def compare(self) -> None:
+        """Raise `ChangedIncidentsError` if what went wrong is not what was shown; writes nothing."""
+        self._want((await self._read())[-1])
+
     async def some(self) -> bool:
         """Acknowledge some of what went wrong, in one swap; False: nothing of it is left.
 
         `ChangedIncidentsError`: it is not what was shown.
         """
-        group = self._guarded.group
-        semaphore, reading = await self._guarded.semaphore()
-        noted = (await self._store.get(keys.incidents_key(group))).entry
-        holders = await read_holders(self._store, group, semaphore.holders, reading.version, self._is_gone)
-        known = _noted(noted)
-        found = incident.incidents(holders.claims.values(), holders.present, known, self._guarded.clock())
+        reading, noted, holders, known, found = await self._read()
         decided = self._settle(found, holders, reading.version)
         if self._wanted is None:
-            if self._shown is not None and self._shown != {seen(one) for one in found}:
-                raise ChangedIncidentsError
-            self._wanted = {one.claim.nonce for one in found}
+            self._want(found)
         left = [one for one in found if self._is_wanted(one)]
         nonces = {claim.nonce for claim in holders.claims.values()}
         held = [one for one in left if one.claim.nonce in nonces]
@@ -80,6 +77,21 @@ class Acknowledgement:
         if also or not decided:
             await self._swap(Put(self._guarded.key, raw(reading), reading.version), also, now)
         return len(now) < len(left)
+
+    async def _read(self) -> tuple[Reading, Entry | None, Holders, list[Incident], list[Incident]]:
+        """Give the semaphore, what is noted of expired slots, who holds the others, and what of both went wrong."""
+        group = self._guarded.group
+        semaphore, reading = await self._guarded.semaphore()
+        noted = (await self._store.get(keys.incidents_key(group))).entry
+        holders = await read_holders(self._store, group, semaphore.holders, reading.version, self._is_gone)
+        known = _noted(noted)
+        found = incident.incidents(holders.claims.values(), holders.present, known, self._guarded.clock())
+        return reading, noted, holders, known, found
+
+    def _want(self, found: list[Incident]) -> None:
+        if self._shown is not None and self._shown != {seen(one) for one in found}:
+            raise ChangedIncidentsError
+        self._wanted = {one.claim.nonce for one in found}
 
     def _is_gone(self, machine_id: str, entry: Entry) -> bool:
         leased = bool(entry.lease)

@@ -75,6 +75,10 @@ class LockAdmin:
             pass
         return work.done
 
+    async def compare_incidents(self, shown: Collection[Incident]) -> None:
+        """Raise `ChangedIncidentsError` if something else has gone wrong in the group than what was shown."""
+        await self._guarded.retry.run(Acknowledgement(self._guarded, "", shown=shown).compare)
+
     async def set_max(self, slots: int) -> int:
         """Change the number of slots, and end a share; give the number before. Where neither is, it writes nothing."""
         change = _MaxChange(slots)

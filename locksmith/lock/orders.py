@@ -144,6 +144,8 @@ class OperatorOrders:
         `done` is filled with what is acknowledged: where an error comes in between, it has those before that. With what
         was `shown` of it, nothing else is acknowledged: `ChangedIncidentsError`.
         """
+        if shown is not None:
+            await self.admin.compare_incidents(shown)
         await self._put(keys.resume_key(self._group), RESTORED, order, None)
         return await self.admin.acknowledge(order.describe(), done, shown=shown)
 

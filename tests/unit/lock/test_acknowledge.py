@@ -136,6 +136,7 @@ def test_what_an_operator_was_not_shown_is_not_acknowledged(news):
             await group.lock().report_failure(claim("n1"), how, words)
         with pytest.raises(ChangedIncidentsError, match="nothing was acknowledged"):
             await group.orders.resume(FREEZE, shown=shown)
+        assert group.server.read(keys.resume_key("")).entry is None, "nor is a restored store believed: nothing is done"
         now = (await read_group(group.store(), "")).incidents(NOW)
         assert len(now) == (1 if news.startswith("other") or news == "another fault" else 2)
         await group.orders.resume(FREEZE, shown=now)
