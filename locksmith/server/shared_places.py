@@ -163,6 +163,8 @@ class SharedPlaces:
         if not self._lease:
             asked = _now()  # it runs from then on at the earliest: this server may stand still until it hears of it
             self._lease, self._kept = await self._store.lend(TTL), asked
+        elif _now() - self._kept > TTL / 2:
+            return  # this server has stood still: the lease may end in a moment, and the next round prolongs it first
         try:
             await store.bind(puts, self._lease)
         except ConflictError:

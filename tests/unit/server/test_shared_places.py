@@ -4,12 +4,14 @@ import asyncio
 from dataclasses import replace
 
 from locksmith.lock.places import numbered_key
-from locksmith.lock.records import keys
+from locksmith.lock.records import keys, waiter
+from locksmith.lock.records.waiter import Waiter
 from locksmith.server import shared_places
 from locksmith.server.group_mirror import Freshness, Mirror
-from locksmith.server.shared_places import SILENT, SharedPlaces
+from locksmith.server.shared_places import SILENT, TTL, SharedPlaces
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import Entry
+from tests.builders.claims import claim
 from tests.sim.virtual_time import run
 
 LEASE = 7
@@ -123,5 +125,34 @@ def test_a_call_that_the_store_has_answered_keeps_the_place_too():
         await asyncio.sleep(20)
         await places._round()
         assert place.key not in places.removed
+
+    run(story)
+
+
+class Binding(MemoryStore):
+    """Notes what is bound to which lease."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.bound = []
+
+    async def bind(self, puts, lease):
+        self.bound += [(put.key, lease) for put in puts]
+
+
+def test_no_place_is_bound_to_a_lease_that_may_be_about_to_end():
+    """A server that has stood still would else end the places of machines that another server keeps by now."""
+
+    async def story(loop):
+        places, _ = kept()
+        places._store = store = Binding(MemoryServer())
+        value = waiter.encode(Waiter.of(claim("m1"), "1", 240))
+        place = Entry("p/m1", value, 5, 5, LEASE + 1)
+        await asyncio.sleep(TTL - 1)
+        await places._bind([place])
+        assert store.bound == []
+        places._kept = loop.time()
+        await places._bind([place])
+        assert store.bound == [("p/m1", LEASE)]
 
     run(story)
