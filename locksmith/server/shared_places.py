@@ -32,6 +32,8 @@ TTL: Final = 240.0
 """Seconds after which the places expire of a server that is gone. Its machines call another one within one of them."""
 KEEP_AFTER: Final = 60.0
 """Seconds after which the lease is prolonged."""
+LEFT: Final = 20.0
+"""Seconds for which the lease must last still when a place is bound to it: a few rounds."""
 SILENT: Final = 150.0
 """Seconds after its last call at which the place of a machine is removed: it calls every minute."""
 ROUND: Final = 5.0
@@ -128,9 +130,7 @@ class SharedPlaces:
                 self._guests[key] = replace(guest, fresh=False)
         elif now - guest.called <= SILENT and (guest.fresh or entry.version == guest.place.version):
             foreign.append(entry)
-            # What was written since may be of a later call, which the store has answered.
-            called = guest.called if entry.version == guest.place.version else now
-            self._guests[key] = _Guest(entry, called, fresh=False)
+            self._guests[key] = replace(guest, place=entry, fresh=False)
         else:
             del self._guests[key]  # another has written it since
 
@@ -163,10 +163,11 @@ class SharedPlaces:
         if not self._lease:
             asked = _now()  # it runs from then on at the earliest: this server may stand still until it hears of it
             self._lease, self._kept = await self._store.lend(TTL), asked
-        elif _now() - self._kept > TTL / 2:
+        if _now() - self._kept > TTL - LEFT:
             return  # this server has stood still: the lease may end in a moment, and the next round prolongs it first
         try:
             await store.bind(puts, self._lease)
+            self._bound(entries)
         except ConflictError:
             half = len(entries) // 2
             if half:
@@ -176,6 +177,15 @@ class SharedPlaces:
         except StoreRefusedError:
             self._lease = 0
             raise
+
+    def _bound(self, entries: list[Entry]) -> None:
+        """Note that other servers leave these places to this one: from now on their machines have the time to call.
+
+        They may have called another server, or the store, while this one stood still.
+        """
+        for entry in entries:
+            if (guest := self._guests.get(entry.key)) is not None:
+                self._guests[entry.key] = replace(guest, called=_now())
 
     def _puts(self, place: Entry) -> list[Put]:
         """Give the writes that bind a place, and its ticket if it has one."""

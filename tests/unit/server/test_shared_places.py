@@ -4,14 +4,12 @@ import asyncio
 from dataclasses import replace
 
 from locksmith.lock.places import numbered_key
-from locksmith.lock.records import keys, waiter
-from locksmith.lock.records.waiter import Waiter
+from locksmith.lock.records import keys
 from locksmith.server import shared_places
 from locksmith.server.group_mirror import Freshness, Mirror
 from locksmith.server.shared_places import SILENT, TTL, SharedPlaces
 from locksmith.store.memory import MemoryServer, MemoryStore
-from locksmith.store.protocol import Entry
-from tests.builders.claims import claim
+from locksmith.store.protocol import Entry, Put
 from tests.sim.virtual_time import run
 
 LEASE = 7
@@ -26,12 +24,26 @@ class Current(Mirror):
         return Freshness(current=True, age=0.0)
 
 
+class Binding(MemoryStore):
+    """Notes what is bound to which lease."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.bound = []
+
+    async def bind(self, puts, lease):
+        self.bound += [(put.key, lease) for put in puts]
+
+
 class Noting(SharedPlaces):
-    """Notes what it would remove."""
+    """Notes what it would remove, and binds what cannot be read too."""
 
     def __init__(self, *args):
         super().__init__(*args)
         self.removed = []
+
+    def _puts(self, place):
+        return [Put(place.key, place.value, place.version)]
 
     async def _remove(self, place):
         self.removed.append(place.key)
@@ -39,7 +51,7 @@ class Noting(SharedPlaces):
 
 def kept():
     """Places that have the server's lease, of machines that have just called."""
-    store = MemoryStore(MemoryServer())
+    store = Binding(MemoryServer())
     mirror = Current(store, "p/", "the group")
     places = Noting(store, mirror, "web")
     places._lease, places._kept = LEASE, asyncio.get_running_loop().time()
@@ -106,6 +118,29 @@ def test_a_place_that_its_machine_has_written_since_lasts_from_then_on():
     run(story)
 
 
+def test_a_server_that_stood_still_waits_for_a_call_before_it_removes_what_it_binds():
+    """The machine has called another server meanwhile, which keeps its place no more once this one has bound it."""
+
+    async def story(loop):
+        places, _ = kept()
+        replica = places._mirror.replica
+        place = replica._entries["p/m1"] = Entry("p/m1", b"x", 5, 5, LEASE + 1)
+        places.called(place)
+        await asyncio.sleep(SILENT - 10)
+        places._kept = loop.time()
+        await places._round()
+        replica._entries["p/m1"] = replace(place, version=6, lease=LEASE)
+        await asyncio.sleep(20)
+        await places._round()
+        assert "p/m1" not in places.removed
+        await asyncio.sleep(SILENT)
+        places._kept = loop.time()
+        await places._round()
+        assert "p/m1" in places.removed
+
+    run(story)
+
+
 def test_a_call_that_the_store_has_answered_keeps_the_place_too():
     """Memory was old, and the place had a lease of its own, which the call prolonged: that shows nowhere else."""
 
@@ -129,25 +164,12 @@ def test_a_call_that_the_store_has_answered_keeps_the_place_too():
     run(story)
 
 
-class Binding(MemoryStore):
-    """Notes what is bound to which lease."""
-
-    def __init__(self, *args):
-        super().__init__(*args)
-        self.bound = []
-
-    async def bind(self, puts, lease):
-        self.bound += [(put.key, lease) for put in puts]
-
-
 def test_no_place_is_bound_to_a_lease_that_may_be_about_to_end():
     """A server that has stood still would else end the places of machines that another server keeps by now."""
 
     async def story(loop):
         places, _ = kept()
-        places._store = store = Binding(MemoryServer())
-        value = waiter.encode(Waiter.of(claim("m1"), "1", 240))
-        place = Entry("p/m1", value, 5, 5, LEASE + 1)
+        store, place = places._store, Entry("p/m1", b"x", 5, 5, LEASE + 1)
         await asyncio.sleep(TTL - 1)
         await places._bind([place])
         assert store.bound == []
