@@ -35,7 +35,11 @@ CHECK_AFTER: Final = 30.0
 
 
 class ServerMark(SeenRevision):
-    """The watermark of one group, for as long as this server runs."""
+    """The watermark of one group, for as long as this server runs.
+
+    A server reads the last `resume` every 30 seconds, also after its verdict. One that is newer than the first which it
+    read then was given after that, whatever the clocks of the server and of the operator say.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,22 @@ class ServerMark(SeenRevision):
         self.resume = f"locksmithctl --group {group} resume"
         super().__init__(Paths(), settings.api, settings.endpoints, clock)
         self.clusters.resume = self.resume
+
+        self._judged = False
+        self._first: datetime | None = None
+
+    def went_back(self, resumed: datetime | None) -> str:
+        """Say why the store is not to be believed, with regard to the last `resume`; empty: the store is believed."""
+        if self._seen.back is not None and not self._judged:
+            self._judged, self._first = True, resumed
+        verdict = super().went_back(resumed)
+        self._judged = bool(verdict)
+        return verdict
+
+    def _is_new(self, resumed: datetime | None) -> bool:
+        before = [moment for moment in (self._seen.resumed, self._first) if moment is not None]
+        later = resumed is not None and resumed != self._first and all(resumed > moment for moment in before)
+        return later or super()._is_new(resumed)
 
     def _load_raw(self) -> bytes:
         raise FileNotFoundError
