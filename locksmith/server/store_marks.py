@@ -38,7 +38,7 @@ class ServerMark(SeenRevision):
     """The watermark of one group, for as long as this server runs.
 
     A server reads the last `resume` every 30 seconds, also after its verdict. One that is newer than the first which it
-    read then was given after that, whatever the clocks of the server and of the operator say.
+    read then was given after that, also if the clocks of the server and of the operator differ.
     """
 
     def __init__(

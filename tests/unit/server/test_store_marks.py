@@ -1,4 +1,4 @@
-"""What ends a server's verdict that the store went back: an operator's `resume`, whatever the clocks say."""
+"""What ends a server's verdict that the store went back: an operator's `resume`, also if clocks are wrong."""
 
 from datetime import UTC, datetime, timedelta
 
