@@ -11,8 +11,8 @@ again. The record of a machine names that revision (`before`). For machines that
 No clock decides.
 """
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from locksmith.errors import ConflictError, CorruptValueError, LockError, StoreUnavailableError
@@ -144,6 +144,15 @@ class UnlessEnded(ObservedStore):
     def release(self) -> None:
         """Guard nothing from now on: the claim is released."""
         self._takes = False
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Guard nothing meanwhile: what goes wrong with a slot is written for as long as the claim has it."""
+        before, self._takes = self._takes, False
+        try:
+            yield
+        finally:
+            self._takes = before
 
     async def swap(
         self, key: str, value: bytes, version: int, also: Sequence[Also] = (), *, ttl: float | None = None

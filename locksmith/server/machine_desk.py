@@ -217,7 +217,8 @@ class MachineDesk:
                 state, failure = read(dict(asked.fields), "state", str), wire.text_of(asked.fields, "failure")
                 if state not in WENT_WRONG:
                     raise BadJsonError(f"the field 'state' must be one of {', '.join(sorted(WENT_WRONG))}")
-                acknowledged = await waiting.lock.report_failure(claim, state, failure)
+                with waiting.store.reporting():
+                    acknowledged = await waiting.lock.report_failure(claim, state, failure)
                 if not acknowledged:
                     self._keep(group, waiting)
                 return {"answer": wire.DONE, "nonce": claim.nonce, "acknowledged": acknowledged, **at}

@@ -14,6 +14,7 @@ from locksmith.lock.answer import Granted
 from locksmith.lock.ended import UnlessEnded
 from locksmith.lock.membership import forget
 from locksmith.lock.records import keys, member
+from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.member import KEPT, NOT_SEEN, Member
 from locksmith.store.memory import MemoryStore
 from tests.builders.claims import claim
@@ -108,3 +109,20 @@ async def remember(servers, machine: str, gone: datetime) -> None:
     """Have the group remember a machine that is gone."""
     known = Member(machine, machine, gone, gone=gone, how=NOT_SEEN)
     await servers.store().create(keys.absent_key(G, machine), member.encode(known))
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_what_goes_wrong_is_written_of_a_slot_whose_release_was_only_begun(store, tmp_path):
+    """The server ended the claim, and did not get to the release. Then its machine rebooted, and is not healthy."""
+
+    async def story(servers):
+        strategy = servers.strategy("a", *servers.doors("a", servers.desk()))
+        assert isinstance(await strategy.request(A), Granted)
+        await ended.end(servers.store(), G, A)
+        assert not await strategy.report_failure(A, UNHEALTHY, "nginx has failed")
+        assert (await servers.guarded.holder_state("a")).claim.state == UNHEALTHY
+        assert (await strategy.request(replace(A, taken=None))).code == "ended"
+        await strategy.complete(replace(A, state=UNHEALTHY, failure="nginx has failed"))
+        assert await servers.holders() == ()
+
+    play(story, tmp_path, store)
