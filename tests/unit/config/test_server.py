@@ -207,6 +207,7 @@ def test_a_url_that_no_proxy_can_have_is_refused(paths, url, said):
         ("", "", False),
         ("http://ops:8080", "", False),
         ("https://ops.example/", "", True),
+        ("HTTPS://ops.example/L", "/L", True),
         ("http://o/a/b/", "/a/b", False),
     ],
 )
