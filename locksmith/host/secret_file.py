@@ -31,7 +31,7 @@ def read_secrets(path: Path, what: str, most: int) -> tuple[str, ...]:
         raise HostError(f"{path}, which must have 1 to {most} lines of text, each with a {what} alone")
     # Alone it may be a password that begins so. Beside others it is a comment, which would be one to guess.
     if len(lines) > 1 and any(line.lstrip().startswith("#") for line in lines):
-        raise HostError(f"{path}, which has a line that begins with #: each line is a {what}, and there are no comments")
+        raise HostError(f"{path}, which has a line that begins with #: each is a {what}, and none a comment")
     for line in lines:
         keep_secret(line, renewed_in=str(path))
     return tuple(lines)
