@@ -24,8 +24,8 @@ from locksmith.daemon.metrics_server import MetricsServer
 from locksmith.lock.answer import Granted
 from locksmith.lock.records import states
 from locksmith.lock.records.states import ERRORS, REASONS
+from locksmith.util.listener import listen
 from locksmith.util.server_certificate import ServerCertificate
-from locksmith.util.visits import listen
 
 log = logging.getLogger(__name__)
 

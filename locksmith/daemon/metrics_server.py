@@ -8,7 +8,6 @@
 """
 
 import asyncio
-import errno
 import logging
 import socket
 import ssl
@@ -22,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from locksmith.daemon.metrics_channel import Channel, Plain, Tls
 from locksmith.daemon.metrics_http import HEAD_END, LARGEST_REQUEST, TOO_LARGE, Exposition, plain
 from locksmith.util import boottime
+from locksmith.util.listener import accept
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.visits import NO_RESET, RESET, Stage, Visit, dispensable, origin
 
@@ -37,12 +37,10 @@ SHARE = 0.25
 """The share of a core: after more work the thread pauses before it accepts new connections."""
 AT_ONCE = 8
 """How many connections it accepts then."""
-NO_DESCRIPTOR_PAUSE = 1.0
 STOP_LIMIT = 2.0
 WARNINGS = 1 / 600
 """Per second: clients can cause a warning."""
 
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _FAILED = plain("500 Internal Server Error", "The metrics cannot be given: see the log of locksmithd.")
 
 
@@ -101,33 +99,19 @@ class MetricsServer:
         worked, at = time.thread_time(), time.monotonic()
         while True:
             for _ in range(AT_ONCE):
-                await self._accept(self._loop)
+                await self._accept()
             rest = (time.thread_time() - worked) / SHARE - (time.monotonic() - at)
             worked, at = time.thread_time(), time.monotonic()
             await asyncio.sleep(max(0.0, rest))
 
-    async def _accept(self, loop: asyncio.AbstractEventLoop) -> None:
-        # Not the loop's own `sock_accept`: if it is cancelled, it may lose a connection, with a traceback.
-        try:
-            connection, address = self._listener.accept()
-        except BlockingIOError:
-            await self._incoming(loop)
-        except OSError as error:
-            if error.errno in _EXHAUSTED:
-                self._warn(self._failed, "the metrics port takes no connection: %s", error.strerror)
-                await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
-        else:
-            connection.setblocking(False)
+    async def _accept(self) -> None:
+        if (came := await accept(self._listener, self._cannot_accept)) is not None:
+            connection, address = came
             self._welcome(connection, origin(address))
             await asyncio.sleep(0)  # a request that has arrived is answered before the next connection is accepted
 
-    async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
-        incoming = asyncio.Event()
-        loop.add_reader(self._listener, incoming.set)
-        try:
-            await incoming.wait()
-        finally:
-            loop.remove_reader(self._listener)
+    def _cannot_accept(self, why: str) -> None:
+        self._warn(self._failed, "the metrics port takes no connection: %s", why)
 
     def _welcome(self, connection: socket.socket, client: str) -> None:
         if len(self._visits) >= CONNECTIONS:

@@ -7,6 +7,8 @@ its owner reads the queue again after a time that grows with the places before i
 A lease may fail to end a place: each change of etcd's leader starts it again, and a copied keyspace has none. So the
 first writes its place instead of prolonging it. The second, which watches it, removes a place that stands unchanged for
 too long. A place that has no lease belongs to no machine: a machine that sees it removes it.
+
+Above 300 lines, in one piece: each method makes, keeps or watches the same place.
 """
 
 import asyncio

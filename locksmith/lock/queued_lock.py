@@ -3,6 +3,8 @@
 A machine whose id holds a slot for another claim does not wait in the queue: it would block the others. A machine that
 cannot take a slot for reasons of its own leaves the queue, and returns later: as the first it would block every machine
 after it.
+
+Above 300 lines, in one piece: each method is a step of one claim, with what its lock and its queue know.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import h11
 from uvicorn.config import Config
@@ -135,6 +135,9 @@ class InOne:
 class Connection(H11Protocol):
     """uvicorn's protocol for one connection; `lost` is called at its end."""
 
+    ended: ClassVar[int] = 0
+    """How many have ended in this process."""
+
     def __init__(self, config: Config, state: ServerState, guest: Guest, lost: Any) -> None:
         super().__init__(config, state, {"guest": guest})
         self.guest, self._lost = guest, lost
@@ -150,6 +153,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         super().connection_lost(exc)
+        Connection.ended += 1
         self._unset_keepalive_if_required()
         self.guest.leave()
         self._lost(self.guest)

@@ -4,6 +4,8 @@ Each call reads from the store what is known of the client (lock/client_cycle.py
 client is remembered here between two calls, so any server may get the next one. All writes are those of the lock.
 
 A call that will be refused is answered from memory where that is possible (rehearsal.py).
+
+Above 300 lines, in one piece: both calls of a client, and each step of theirs from what the one before has read.
 """
 
 import asyncio

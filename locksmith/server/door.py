@@ -6,10 +6,11 @@
   that, each client has its turn.
 - If there is no room, a new connection takes the place of one without a whole request: see `dispensable`.
 - Each connection is ended at its deadline.
+
+Above 300 lines, in one piece: the same limits count a connection while it waits, is inside, and ends.
 """
 
 import asyncio
-import errno
 import itertools
 import logging
 import resource
@@ -27,6 +28,7 @@ from locksmith.errors import HostError
 from locksmith.server.access import plain_address
 from locksmith.server.connection import REQUEST_LIMIT, Connection, Guest
 from locksmith.server.first_bytes import LARGEST_HEAD, is_whole_head, is_whole_hello
+from locksmith.util.listener import accept
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.visits import RESET, Stage, dispensable, origin
 
@@ -52,11 +54,8 @@ SWEEP: Final = 0.5
 """Seconds between two checks of the deadlines."""
 SHUTDOWN_LIMIT: Final = 2.0
 """Seconds for the end of TLS."""
-NO_DESCRIPTOR_PAUSE: Final = 1.0
 WARNINGS: Final = 1 / 600
 """Per second: clients can cause a warning."""
-
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def size_of_lobby() -> int:
@@ -148,38 +147,23 @@ class Door:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         for number in itertools.count(1):
-            # Not the loop's own `sock_accept`: if it is cancelled, it may lose a connection.
+            if (came := await accept(self._listener, self._cannot_accept)) is None:
+                continue
+            connection, address = came
+            with suppress(OSError):
+                # asyncio would not, as the listener's protocol has no number: each answer on a kept connection would
+                # wait 40 ms for an acknowledgement.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
-                connection, address = self._listener.accept()
-            except BlockingIOError:
-                await self._incoming(loop)
-            except OSError as error:
-                if error.errno in _EXHAUSTED:
-                    self._warn(self._failed, "the server takes no connection: %s", error.strerror)
-                    await asyncio.sleep(NO_DESCRIPTOR_PAUSE)
-                else:
-                    await asyncio.sleep(0)  # an error that repeats must not keep the loop from its other work
-            else:
-                connection.setblocking(False)
-                with suppress(OSError):
-                    # asyncio would not, as the listener's protocol has no number: each answer on a kept connection
-                    # would wait 40 ms for an acknowledgement.
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                try:
-                    self._welcome(loop, connection, address)
-                except BaseException:
-                    connection.close()
-                    raise
-                if number % TOGETHER == 0:
-                    await asyncio.sleep(0)  # what has come is read before the next connections are accepted
+                self._welcome(loop, connection, address)
+            except BaseException:
+                connection.close()
+                raise
+            if number % TOGETHER == 0:
+                await asyncio.sleep(0)  # what has come is read before the next connections are accepted
 
-    async def _incoming(self, loop: asyncio.AbstractEventLoop) -> None:
-        incoming = asyncio.Event()
-        loop.add_reader(self._listener, incoming.set)
-        try:
-            await incoming.wait()
-        finally:
-            loop.remove_reader(self._listener)
+    def _cannot_accept(self, why: str) -> None:
+        self._warn(self._failed, "the server takes no connection: %s", why)
 
     def _welcome(self, loop: asyncio.AbstractEventLoop, connection: socket.socket, address: Any) -> None:
         if len(self._waiting) >= self._lobby:

@@ -8,6 +8,8 @@ A mirror may be older than its store, so it knows how old it may be. Each round 
 stands, and opens the watch again at a member that has come so far. So a member that lags, is frozen or was cut off
 proves nothing. What is older than `FRESH` seconds is not given as if it were new: readers get a
 `StoreUnavailableError`, or ask for what was last known, and show its age.
+
+Above 300 lines, in one piece: each method keeps, proves or reads the same copy of the keys.
 """
 
 import asyncio

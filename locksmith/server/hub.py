@@ -79,9 +79,9 @@ class Hub:
         near, mirror = partial(room.wait, place, LONGEST_READ), self.mirrors.of(group)
         return FarBack(self._store, self._shared, near, mirror, self._proofs[group])
 
-    async def read_soon(self, key: str) -> Reading:
-        """Read a key of any part of the store, with the mirrors if they read at this moment."""
-        return await self.mirrors.joint.get_now(key)
+    async def read_since(self, key: str, since: float) -> tuple[Reading, float]:
+        """Give a key of any part of the store as it was after a moment, and when the request for it began."""
+        return await self.mirrors.joint.get_since(key, since)
 
     def recent(self, group: str) -> Store:
         """Give where a group may be read that is a moment old: in memory if that is current, else the store itself."""

@@ -1,11 +1,12 @@
 """Single keys that several parts of a server read now and then: in one request, if they ask at about the same time.
 
 Each mirror asks every ten seconds how the store stands. Who checks credentials asks whether they have changed. Each
-needs a read that begins after it has asked, so all who ask before a read begins can share it.
+needs a read that begins after it has asked, so all who ask before a read begins can share it. Keys that are asked for
+again and again are read with each request: it costs no more, and who asks next may know that already.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -22,34 +23,58 @@ class JointReads:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._next: _Joint | None = None
+        self._known: dict[str, tuple[Reading, float]] = {}
+        """Of each key that goes with every request: what it was, and when the request began."""
 
     async def get(self, key: str) -> Reading:
         """Read a key, with all who ask within a moment."""
         return await self._join(key).reading(key)
 
-    async def get_now(self, key: str) -> Reading:
-        """Read a key at once, with all who wait for others to ask."""
-        joint = self._join(key)
-        joint.begins.set()
-        return await joint.reading(key)
+    async def get_since(self, key: str, since: float) -> tuple[Reading, float]:
+        """Give a key as a request found it that began after a moment, and when it began; if there is none, ask now.
+
+        From then on the key goes with each request.
+        """
+        if key not in self._known or self._known[key][1] <= since:
+            joint = self._join(key)
+            joint.begins.set()
+            self._known[key] = await joint.reading(key), joint.began
+        return self._known[key]
 
     def _join(self, key: str) -> "_Joint":
         if self._next is None:
-            self._next = _Joint(self._store, self._has_begun)
+            self._next = _Joint(self._store, self._has_begun, self._has_read, self._known)
         self._next.keys[key] = None
         return self._next
+
+    def _has_read(self, found: Mapping[str, Reading], began: float) -> None:
+        for key in self._known:
+            if key in found:
+                self._known[key] = found[key], began
+        if not found:
+            self._known.clear()
 
     def _has_begun(self) -> None:
         self._next = None
 
 
 class _Joint:
-    """One read; keys are gathered until it begins, and `has_begun` is called then."""
+    """One read; keys are gathered until it begins, and `has_begun` is called then; `has_read` hears what it found.
 
-    def __init__(self, store: Store, has_begun: Callable[[], None]) -> None:
-        self.keys: dict[str, None] = {}
+    `began` is when it began. `has_read` gets nothing if etcd refuses it.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        has_begun: Callable[[], None],
+        has_read: Callable[[Mapping[str, Reading], float], None],
+        goes_with: Iterable[str],
+    ) -> None:
+        self.keys: dict[str, None] = dict.fromkeys(goes_with)
         self.begins = asyncio.Event()
-        self._store, self._has_begun = store, has_begun
+        self.began = 0.0
+        self._store, self._has_begun, self._has_read = store, has_begun, has_read
         self._reading = asyncio.ensure_future(self._read())
         self._reading.add_done_callback(_heed)
 
@@ -69,6 +94,16 @@ class _Joint:
                     await self.begins.wait()
         finally:
             self._has_begun()
+        self.began = asyncio.get_running_loop().time()
+        try:
+            found = await self._found()
+        except StoreRefusedError:
+            self._has_read({}, self.began)
+            raise
+        self._has_read(found, self.began)
+        return found
+
+    async def _found(self) -> Mapping[str, Reading]:
         if len(self.keys) == 1:
             [key] = self.keys
             return {key: await self._store.get(key)}

@@ -39,8 +39,8 @@ MOST_ORIGINS: Final = 10_000
 TRIES: Final = 3
 """Times at which a list is read that others change meanwhile."""
 
-Get = Callable[[str], Awaitable[Reading]]
-"""Reads a key."""
+Get = Callable[[str, float], Awaitable[tuple[Reading, float]]]
+"""Gives a key as a request found it that began after a moment, and when it began."""
 
 _FOLDERS = (keys.machines_prefix, keys.people_prefix, keys.sessions_prefix, keys.enrolments_prefix)
 
@@ -63,7 +63,7 @@ class KnownCredentials:
 
     def __init__(self, store: Store, get: Get | None = None) -> None:
         self._store = store
-        self._get = get or store.get
+        self._get = get or self._get_now
         self._read: OrderedDict[str, _Read] = OrderedDict()
         self._changes: tuple[int, bytes] = (0, b"")
         self._epoch = self._list_epoch = 0
@@ -154,8 +154,7 @@ class KnownCredentials:
         self._read.pop(key, None)
 
     async def _read_changes(self) -> None:
-        began = now()
-        reading = await self._get(keys.credential_changes_key())
+        reading, began = await self._get(keys.credential_changes_key(), self._asked)
         changes = (reading.version, reading.entry.value if reading.entry else b"")
         if changes != self._changes:
             self._read.clear()
@@ -163,6 +162,10 @@ class KnownCredentials:
             self._changes = changes
             self._epoch += 1
         self._asked = began
+
+    async def _get_now(self, key: str, _since: float) -> tuple[Reading, float]:
+        began = now()
+        return await self._store.get(key), began
 
     async def _find_in_list(self, key: str) -> Kept | None:
         if now() - self._listed >= FRESH:

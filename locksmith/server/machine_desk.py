@@ -10,6 +10,8 @@ next call makes them again. `store_of(group)` gives the store in which a group i
 
 What a machine has seen of the store comes with each call of a claim. A store that knows less, or another cluster, is
 refused here before anything is written, and is noticed by the machine too: each answer says where it was given.
+
+Above 300 lines, in one piece: each call is a step of the same claim, with the lock that is kept for it.
 """
 
 import asyncio

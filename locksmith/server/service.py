@@ -33,9 +33,9 @@ from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.ports import FleetLock
 from locksmith.server.session_cookie import SessionCookie
 from locksmith.server.whoami import whoami_routes
+from locksmith.util.listener import listen
 from locksmith.util.server_certificate import ServerCertificate
 from locksmith.util.signals import heard
-from locksmith.util.visits import listen
 from locksmith.util.words import listed
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     machines = MachineDesk(config)
     hub = Hub(machines.store, config.server.groups)
     cookie = SessionCookie(config.server.prefix, config.server.is_reached_by_tls)
-    people = Credentials(store, cookie, hub.read_soon)
+    people = Credentials(store, cookie, hub.read_since)
     counts, marks = NoticeCounts(config.notify.targets), StoreMarks(config.store, config.server.groups)
     web = Web(config, paths, store, people=people, reads=hub.recent, ready=hub.ready, more=(counts, marks))
     machines.wait_by(hub)
@@ -71,7 +71,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
     first = [*Enrolment(store).routes(), *whoami_routes(people)]
     of_machines = web.counting(make_routes(machines, people, config.server.groups))
     others = [*first, *of_machines, *web.routes]
-    collecting = asyncio.ensure_future(garbage.collect_seldom())
+    collecting = asyncio.ensure_future(garbage.collect_seldom(lambda: Connection.ended))
     try:
         desk = Desk(config, paths, marks=marks)
         desk.wait_by(hub)

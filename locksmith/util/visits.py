@@ -1,19 +1,13 @@
-"""The connections of a port that any machine may reach: who has them, how far they are, and which one to end. Pure.
-
-Not pure is `listen` alone.
-"""
+"""The connections of a port that any machine may reach: who has them, how far they are, and which one to end. Pure."""
 
 import enum
 import ipaddress
-import socket
 import struct
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-BACKLOG = 4096
-"""Connections that wait in the kernel, which drops any more. 900 silent connections leave the queue in a second."""
 RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER for a reset: so the kernel keeps nothing for a client that never takes its end."""
 NO_RESET: Final = struct.pack("ii", 0, 0)
@@ -61,18 +55,3 @@ def origin(address: Any) -> str:
     if ip.version == 6:  # noqa: PLR2004 - IPv6
         return str(ipaddress.ip_network(f"{ip}/64", strict=False))
     return str(ip)
-
-
-def listen(address: str, port: int) -> socket.socket:
-    """Give a socket that listens on an address. `OSError`, `OverflowError`, `ValueError`: it is not possible."""
-    infos = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, _, _, _, where = infos[0]
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener

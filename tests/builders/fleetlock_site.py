@@ -9,7 +9,7 @@ from locksmith.config.server_model import ServedGroup
 from locksmith.server.app import make_app
 from locksmith.server.door import Door
 from locksmith.server.service import http_config
-from locksmith.util.visits import listen
+from locksmith.util.listener import listen
 
 ANYBODY = ServedGroup(clients=(ip_network("127.0.0.0/8"),))
 PROTOCOL = {"fleet-lock-protocol": "true"}

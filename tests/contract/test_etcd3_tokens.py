@@ -194,7 +194,7 @@ def test_a_password_that_changes_is_refused_by_name_and_the_new_one_is_taken(bri
     async def story(store):
         made = await store.create(base + "key", b"1")
         waiting = await begun(store.wait(made.key, made.version, limit=20))
-        await asyncio.to_thread(brief.change_password, "another")
+        await asyncio.to_thread(brief.change_password, "changed-7351")
         for call in (
             lambda: store.swap(made.key, b"2", made.version),
             lambda: store.get(made.key),
@@ -211,7 +211,7 @@ def test_a_password_that_changes_is_refused_by_name_and_the_new_one_is_taken(bri
 
     try:
         run(brief.settings(), story)
-        run(brief.settings(password="another"), change_with_the_new_one)
+        run(brief.settings(password="changed-7351"), change_with_the_new_one)
     finally:
         brief.change_password(PASSWORD)
 

@@ -146,7 +146,7 @@ def ordered(drawn: Plan) -> Plan:
 BROKEN_SERVERS = [
     Broken(Unmarked, "which has ended that claim", lossy, seed=10),
     Broken(Unended, "which has ended that claim", stopping, seed=28),
-    Broken(Unaware, "which has ended that claim", stopping, seed=2),
+    Broken(Unaware, "which has ended that claim", stopping),
     Broken(Granting, "without holding a slot past its point of no return", quiet),
     Broken(Keeping, "still held", quiet),
     Broken(Mistaken, "took a slot for", quiet),

@@ -68,7 +68,7 @@ def pytest_runtest_teardown() -> None:
 
 @pytest.fixture
 def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder to each test as pytest does, but without a look at all the others for its name."""
+    """Give a folder to each test as pytest does, but without reading the others for its name."""
     folder = tmp_path_factory.getbasetemp() / f"{next(_FOLDERS)}"
     folder.mkdir(0o700)
     return folder

@@ -1,4 +1,4 @@
-"""The tests are as easy to find and to read as the code: their folders, their imports, their names."""
+"""Code and tests are easy to find and to read: their folders, their imports, their names, the length of modules."""
 
 import ast
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 TESTS = Path(__file__).parents[1]
 PACKAGES = TESTS.parent / "locksmith"
 LONGEST_NAME = 80
+LONGEST_MODULE, REASON = 300, "Above 300 lines, in one piece: "
 IMPORTS, FUNCTIONS = (ast.Import, ast.ImportFrom), (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -55,6 +56,13 @@ def test_the_name_of_a_test_has_at_most_eighty_characters(nodes):
 def test_the_folders_of_the_unit_tests_are_the_packages():
     folders = {path.parent.name for path in (TESTS / "unit").glob("*/test_*.py")}
     assert folders <= {path.parent.name for path in PACKAGES.glob("*/__init__.py")} | {"strategies"}
+
+
+def test_a_module_above_300_lines_says_why_it_is_in_one_piece():
+    modules = [*PACKAGES.rglob("*.py"), *(TESTS.parent / "strategies").rglob("*.py")]
+    long = [path for path in modules if len(path.read_text().splitlines()) > LONGEST_MODULE]
+    assert long
+    assert [path for path in long if REASON not in path.read_text().split('"""')[1]] == []
 
 
 @pytest.mark.parametrize(

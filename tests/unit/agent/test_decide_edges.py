@@ -10,6 +10,7 @@ from locksmith.agent.facts import Aborting, Blocker, Checks, RebootNeed, Report,
 from locksmith.agent.journal import TAKEN_OVER, FailedAttempt, Hooks, Journal, Phase
 from locksmith.agent.snapshot import Snapshot
 from locksmith.agent.steps import Abort, Commit, Reboot, Release, ReportFailure, Request, Run, Step, Wait
+from locksmith.lock.records import states
 from locksmith.lock.records.claim import COMMAND
 from locksmith.lock.records.past import LastReboot
 from tests.builders.snapshots import (
@@ -340,3 +341,13 @@ def test_a_machine_outside_its_window_says_whether_and_when_the_next_one_comes(w
 def test_a_machine_that_tries_once_gives_up_and_one_without_a_limit_never():
     once = replace(NEEDING, journal=failed(HOUR, tries=1, version="1.2.3"))
     assert [decide(configured(once, tries=tries)) == Request() for tries in (0, 1, 2)] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [(Stage.HEALTH, "its health is checked"), (Stage.FINISH, "the hooks after the reboot run")],
+)
+def test_a_machine_that_came_up_says_what_it_waits_for(stage, says):
+    step = decide(replace(BOOTED, stage=Report(stage, SECOND, over=False)))
+    assert isinstance(step, Wait)
+    assert (step.code, step.text) == ("verifying", f"{states.REBOOTED}{says}")

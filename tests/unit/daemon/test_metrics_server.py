@@ -22,6 +22,7 @@ from locksmith.daemon import metrics_server
 from locksmith.daemon.daemon import _metrics
 from locksmith.daemon.metrics import Metrics
 from locksmith.store.meter import Meter
+from locksmith.util import listener
 from locksmith.util.visits import Stage, Visit, dispensable, origin
 from tests.harness.certificates import Authority
 from tests.harness.etcd import wait_until
@@ -167,7 +168,7 @@ def established(port: int) -> int:
 
 
 def test_without_a_free_descriptor_it_waits_and_then_goes_on(port, monkeypatch, caplog):
-    monkeypatch.setattr(metrics_server, "NO_DESCRIPTOR_PAUSE", 0.05)
+    monkeypatch.setattr(listener, "NO_DESCRIPTOR_PAUSE", 0.05)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert IDLE in ask(port)  # it runs
     asks = socket.socket()

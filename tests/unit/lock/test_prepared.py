@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
+from datetime import timedelta
 from typing import TypeVar
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from locksmith.errors import StoreRefusedError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.errors import DeniedError
+from locksmith.lock.errors import DeniedError, HaltedError
 from locksmith.lock.prepared import LASTS, Prepared, PreparedBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
@@ -18,7 +20,7 @@ from locksmith.lock.records import incident, keys, node, order, share
 from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import UNHEALTHY
 from locksmith.lock.records.incident import EXPIRED, Incident
-from locksmith.lock.records.node import Node
+from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.records.share import Share
@@ -55,16 +57,18 @@ class Scene:
         self.store = MemoryStore(self.server)
         self.wire = Wire()
         rules = GroupRules(repeat=600)
-        self.group = RebootLock(self.store, "", clock=lambda: NOW, rules=rules)
+        self.now = NOW
+        self.group = RebootLock(self.store, "", clock=lambda: self.now, rules=rules)
         self.refusal: StoreRefusedError | None = None
         store = MemoryStore(self.server, self.wire)
-        self.lock = RebootLock(store, "", clock=lambda: NOW, rules=rules, guard=self._guard)
+        self.lock = RebootLock(store, "", clock=lambda: self.now, rules=rules, guard=self._guard)
 
-    async def prepared(self) -> Prepared:
+    async def prepared(self, present: Collection[str] = ("n1", "n2")) -> Prepared:
         await LockAdmin(self.group.guarded).set_max(2)
         for name in ("n1", "n2"):
-            shown = Node(name, name, "boot", "", "etcd-lock", "idle", NOW)
-            await self.store.create(keys.node_key("", name), node.encode(shown), ttl=1e6)
+            if name in present:
+                shown = Node(name, name, "boot", "", "etcd-lock", "idle", NOW)
+                await self.store.create(keys.node_key("", name), node.encode(shown), ttl=1e6)
             await self.group.take(claim(name))
         with pytest.raises(PreparedBusyError) as busy:
             await self.lock.take(WAITER)
@@ -94,6 +98,19 @@ def test_a_slot_that_is_freed_is_taken_in_one_request_and_reads_nothing():
         await scene.lock.take(WAITER, prepared=await scene.prepared())
         assert scene.wire.calls == {"swap": 1}
         assert (await scene.group.read()).semaphore.holders == ("n2", "n3")
+
+    play(story)
+
+
+def test_one_that_is_lost_by_now_halts_a_prepared_take_too():
+    """Nothing is written meanwhile: time alone makes one that has just got its slot one that has not come back."""
+
+    async def story(scene):
+        prepared = await scene.prepared(present=("n1",))
+        scene.now += timedelta(seconds=TTL + 1)
+        with pytest.raises(HaltedError, match="n2 is lost"):
+            await scene.lock.take(WAITER, prepared=prepared)
+        assert (await scene.group.read()).semaphore.holders == ("n2",)
 
     play(story)
 

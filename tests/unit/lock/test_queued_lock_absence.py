@@ -1,11 +1,12 @@
 """A machine that stays out of the line: what it says, until when, and what ends it."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.lock.answer import Denied
+from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.backoff import Absence
 from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.queue import Queue
@@ -114,5 +115,20 @@ def test_it_says_the_same_end_again_unless_the_clock_was_stepped(step, until):
         clock = away.lock.lock.now
         away.lock.lock.now = lambda: clock() + timedelta(seconds=step)  # type: ignore[method-assign]
         assert (await away.told()).until == NOW + timedelta(seconds=until)
+
+    play(story)
+
+
+def test_an_operators_recheck_ends_an_absence_and_says_so_once():
+    async def story(loop):
+        away = Away(loop, 1000.0)
+        rechecked = replace(claim("n1"), rechecked=NOW)
+        assert isinstance(await away.lock.take(claim("n1")), Denied)
+        assert isinstance(await away.lock.take(rechecked), Granted)
+        assert away.lock._back_off._absences == 0
+        away.lock._absence = Absence(TAKE_FAILS, "it fails again", loop.now + 1000, "", 1)
+        away.lock._granted = False
+        away.lock._follow(rechecked)
+        assert away.lock._absence is not None, "the same recheck is no news"
 
     play(story)

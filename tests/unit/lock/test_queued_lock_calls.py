@@ -5,12 +5,20 @@ import asyncio
 import pytest
 
 from locksmith.errors import StoreUnavailableError
+from locksmith.lock.admission import GroupRules
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.queue import Queue
 from locksmith.lock.queue_sight import KNOWN_FOR_A_SLOT
+from locksmith.lock.queued_lock import QueuedLock
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
+from locksmith.lock.records import reboot as reboot_record
+from locksmith.lock.records.reboot import RebootRecord
 from locksmith.store.memory import MemoryStore
-from tests.builders.claims import claim
-from tests.builders.queued_locks import lock, play
+from locksmith.store.protocol import ABSENT
+from tests.builders.claims import NOW, claim
+from tests.builders.queued_locks import lock, play, waiters
 
 
 class Wire:
@@ -21,6 +29,7 @@ class Wire:
 
     async def carry(self, call):
         self.calls.append(call.name)
+        assert len(self.calls) < 200, "a call that asks without end"
         await asyncio.sleep(0)
         return call.apply()
 
@@ -56,7 +65,7 @@ def test_a_call_gets_a_slot_that_becomes_free_while_it_waits():
 @pytest.mark.parametrize("limit", [5.0, 0.0])
 def test_a_call_waits_no_longer_than_its_limit_and_leaves_no_watch(limit):
     async def story(server):
-        first, second = lock(server), lock(server)
+        first, second = lock(server), lock(server, MemoryStore(server, Wire()))
         await asyncio.sleep(100)
         await first.take(claim("n1"))
         seconds, answer = await after(second.take_soon(claim("n2"), limit))
@@ -154,5 +163,24 @@ def test_a_call_that_goes_on_without_a_place_gets_one():
         assert wire.calls[0] == "enter"
         await first.close()
         await again.close()
+
+    play(story)
+
+
+def test_a_machine_that_may_not_reboot_again_yet_leaves_the_queue_to_the_others():
+    async def story(server):
+        store, rules = MemoryStore(server), GroupRules(repeat=86400.0)
+        one = QueuedLock(RebootLock(store, "", clock=lambda: NOW, rules=rules), Queue(store, ""))
+        mine = claim("n1", version="1.0")
+        await OperatorOrders(MemoryStore(server), "").admin.set_max(0)
+        assert isinstance(await one.take(mine), Denied)
+        assert waiters(server) == ["n1"]
+        record = reboot_record.encode(RebootRecord("1.0", NOW, "another", "boot"))
+        server.put(keys.reboot_key("", "n1"), record, ABSENT)
+        await OperatorOrders(MemoryStore(server), "").admin.set_max(1)
+        answer = await one.take(mine)
+        assert isinstance(answer, Denied)
+        assert (answer.code, waiters(server)) == ("repeated", [])
+        await one.close()
 
     play(story)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.errors import CorruptValueError
+from locksmith.errors import CorruptValueError, LockError
 from locksmith.lock.records.semaphore import AlreadyHeldError, NoFreeSlotError, NotHeldError, Semaphore, decode, encode
+from locksmith.util import limits
 
 KEY = "coreos.com/updateengine/rebootlock/semaphore"
 
@@ -116,3 +117,25 @@ def test_no_run_of_takes_and_give_backs_holds_more_than_max(slots, acts):
             continue
         assert len(semaphore.holders) <= slots
         assert semaphore.available == slots - len(semaphore.holders)
+
+
+def test_a_place_in_the_queue_takes_a_slot_only_if_one_is_free_for_each_before_it():
+    semaphore = Semaphore(3, ("a",))
+    assert semaphore.take("b", 2).holders == ("a", "b")
+    with pytest.raises(NoFreeSlotError, match="2 slots are free, and 2 machines wait before b"):
+        semaphore.take("b", 3)
+
+
+def test_what_is_as_long_as_may_be_read_is_written_and_nothing_longer(monkeypatch):
+    semaphore = Semaphore(3, ("a", "b"))
+    monkeypatch.setattr(limits, "SEMAPHORE", len(encode(semaphore)))
+    assert decode(encode(semaphore), KEY) == semaphore
+    monkeypatch.setattr(limits, "SEMAPHORE", limits.SEMAPHORE - 1)
+    with pytest.raises(LockError, match="a semaphore with 2 holders has 43 bytes, and at most 42 are read"):
+        encode(semaphore)
+
+
+@pytest.mark.parametrize("slots", [2**63 - 1, -(2**63 - 1), 1])
+def test_every_number_of_64_bits_and_every_name_is_read(slots):
+    for holders in ((), ("n1",), ("é",)):
+        assert decode(encode(Semaphore(slots, holders)), KEY) == Semaphore(slots, holders)

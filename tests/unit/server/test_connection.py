@@ -12,7 +12,8 @@ from locksmith.server import connection, garbage
 from locksmith.server.connection import Connection, InOne
 from locksmith.server.door import Door
 from locksmith.server.service import http_config
-from locksmith.util.visits import listen
+from locksmith.util.listener import listen
+from tests.sim.virtual_time import run
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
 
@@ -72,7 +73,7 @@ class App:
 
 async def test_a_connection_that_has_ended_is_freed_without_a_collection(monkeypatch):
     alive: weakref.WeakSet[Connection] = weakref.WeakSet()
-    begin, begun = Connection.connection_made, []
+    begin, begun, ended = Connection.connection_made, [], Connection.ended
 
     def noted(self, transport):
         alive.add(self)
@@ -99,13 +100,14 @@ async def test_a_connection_that_has_ended_is_freed_without_a_collection(monkeyp
         gc.enable()
         await door.close(5)
     assert len(begun) == 2
+    assert Connection.ended == ended + 2
 
 
 @pytest.mark.slow
 async def test_python_goes_through_all_objects_seldom():
     """Until the server ends: its process may go on."""
     before = gc.get_threshold()
-    collecting = asyncio.ensure_future(garbage.collect_seldom())
+    collecting = asyncio.ensure_future(garbage.collect_seldom(lambda: 0))
     await asyncio.sleep(0)
     counted = gc.get_stats()[2]["collections"]
     kept = [[index] for index in range(20 * garbage.NEW * garbage.TOGETHER // 10)]
@@ -117,3 +119,23 @@ async def test_python_goes_through_all_objects_seldom():
         await collecting
     assert gc.get_threshold() == before
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ended", [0, garbage.ENDED])
+def test_all_objects_are_gone_through_after_many_connections_or_a_long_while(ended):
+    async def story(_loop):
+        count = 0
+        collecting = asyncio.ensure_future(garbage.collect_seldom(lambda: count))
+        await asyncio.sleep(1)
+        before = gc.get_stats()[2]["collections"]
+        count = ended
+        await asyncio.sleep(2 * garbage.CHECK_AFTER)
+        assert gc.get_stats()[2]["collections"] - before == bool(ended)
+        await asyncio.sleep(garbage.EVERYTHING_AFTER)
+        assert gc.get_stats()[2]["collections"] - before == 1 + bool(ended)
+        collecting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await collecting
+
+    run(story)

@@ -22,7 +22,8 @@ from locksmith.server.fair_turns import AT_ONCE, HOLD, CrowdedError, FairTurns
 from locksmith.server.identity import Identity, Role
 from locksmith.server.service import http_config
 from locksmith.store.memory import MemoryServer, MemoryStore
-from locksmith.util.visits import Stage, listen
+from locksmith.util.listener import listen
+from locksmith.util.visits import Stage
 from tests.builders.callers import asked
 from tests.builders.few_slots import FewSlots
 from tests.sim.virtual_time import run

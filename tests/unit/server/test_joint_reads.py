@@ -82,7 +82,7 @@ def test_one_in_a_hurry_takes_those_with_it_who_wait_for_others():
         patient = asyncio.ensure_future(site.reads.get("a"))
         await asyncio.sleep(0)
         began = loop.time()
-        await site.reads.get_now("b")
+        await site.reads.get_since("b", loop.time())
         assert loop.time() - began == pytest.approx(1, abs=0.005)
         assert (await patient).entry is None
         assert len(site.network.calls) == 1
@@ -122,5 +122,41 @@ def test_one_that_waits_no_longer_cuts_no_other_off():
         await asyncio.sleep(0.5)
         gone.cancel()
         assert (await other).entry is None
+
+    run(story)
+
+
+def test_what_is_asked_for_again_and_again_goes_with_the_requests_of_others():
+    async def story(loop):
+        site = Site()
+        first, began = await site.reads.get_since("changes", loop.time() - 5)
+        assert (first.entry, began) == (None, loop.time() - 1)
+        await site.other.create("changes", b"new")
+        await asyncio.sleep(4)
+        await site.reads.get("a")
+        asked = len(site.network.calls)
+        later, began = await site.reads.get_since("changes", began)
+        assert value(later) == b"new"
+        assert began == pytest.approx(loop.time() - 1)
+        assert len(site.network.calls) == asked == 2
+        # That is not younger than itself.
+        await site.other.swap("changes", b"newer", later.version)
+        assert value((await site.reads.get_since("changes", began))[0]) == b"newer"
+        assert len(site.network.calls) == 3
+
+    run(story)
+
+
+def test_what_etcd_refuses_goes_with_no_other_request():
+    async def story(loop):
+        site = Site()
+        await site.reads.get_since("secret/changes", loop.time())
+        site.network.forbidden = "secret"
+        await site.reads.get("a")
+        site.network.calls.clear()
+        await site.reads.get("a")
+        assert site.network.calls == [("get", "a")]
+        with pytest.raises(StoreRefusedError):
+            await site.reads.get_since("secret/changes", loop.time())
 
     run(story)

@@ -14,7 +14,7 @@ from locksmith.server.identity import Identity, Role
 from locksmith.server.machine_calls import make_routes, make_shortcut
 from locksmith.server.machine_limits import MOST_BYTES, MOST_BYTES_OF_ONE, MOST_OF_ONE
 from locksmith.server.service import http_config
-from locksmith.util.visits import listen
+from locksmith.util.listener import listen
 from tests.builders.few_slots import FewSlots
 
 SLOW = 40

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 
 from locksmith.server.door import Door
 from locksmith.server.service import http_config
-from locksmith.util.visits import listen
+from locksmith.util.listener import listen
 
 INSIDE = 4
 WAITING = 20

@@ -1,0 +1,172 @@
+"""What a machine in the queue asks of the store when a slot or a place becomes free."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.queue import Queue
+from locksmith.lock.records.claim import COMMITTED
+from locksmith.store.memory import MemoryStore
+from tests.builders.claims import claim
+from tests.builders.queued_locks import lock, play
+
+
+class Wire:
+    """Notes the calls, and lets them through."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    async def carry(self, call):
+        self.calls.append(call.name)
+        await asyncio.sleep(0)
+        return call.apply()
+
+
+async def waits_for(one, act) -> None:
+    """Do something while a machine waits, and see that this wakes it soon."""
+    waiting = asyncio.ensure_future(one.changed(20))
+    await asyncio.sleep(1)
+    assert not waiting.done()
+    await act()
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    assert await waiting
+    assert clock() - began < 1
+
+
+def others() -> int:
+    return len(asyncio.all_tasks()) - 1
+
+
+def test_the_first_takes_a_freed_slot_with_what_it_has_read_before():
+    async def story(server):
+        wire = Wire()
+        first, second = lock(server), lock(server, MemoryStore(server, wire))
+        await first.take(claim("n1"))
+        assert isinstance(await second.take(claim("n2")), Denied)
+        await waits_for(second, lambda: first.release(claim("n1"), fence_pending=False, why="done"))
+        wire.calls.clear()
+        assert isinstance(await second.take(claim("n2")), Granted)
+        assert [call for call in wire.calls if call != "wait"] == ["swap"]
+        wire.calls.clear()
+        assert isinstance(await second.commit(claim("n2")), Granted)
+        assert wire.calls == ["read", "swap"]
+        await first.close()
+        await second.close()
+
+    play(story)
+
+
+async def idle_places(server, number: int) -> list[Queue]:
+    """Let so many machines stand in the queue that ask for nothing."""
+    queues = [Queue(MemoryStore(server), "") for _ in range(number)]
+    for one, queue in enumerate(queues):
+        await queue.stand(claim(f"idle{one}"))
+    return queues
+
+
+@pytest.mark.parametrize(("slots", "granted"), [(1, False), (2, True), (3, True)])
+def test_the_second_takes_a_slot_if_there_is_one_for_the_first_too(slots, granted):
+    async def story(server):
+        await OperatorOrders(MemoryStore(server), "").admin.set_max(slots)
+        await idle_places(server, 1)
+        one = lock(server)
+        assert isinstance(await one.take(claim("n2")), Granted) == granted
+        await one.close()
+
+    play(story)
+
+
+def test_one_of_several_is_woken_by_a_slot_for_each_and_reads_nothing_again():
+    async def story(server):
+        admin = OperatorOrders(MemoryStore(server), "").admin
+        await admin.set_max(2)
+        await idle_places(server, 2)
+        wire = Wire()
+        one = lock(server, MemoryStore(server, wire))
+        assert isinstance(await one.take(claim("n3")), Denied)
+        await waits_for(one, lambda: admin.set_max(3))
+        wire.calls.clear()
+        assert isinstance(await one.take(claim("n3")), Granted)
+        assert "get" not in wire.calls
+        assert "range" not in wire.calls
+        await one.close()
+
+    play(story)
+
+
+def test_the_next_is_woken_by_one_who_goes_and_does_not_read_the_queue():
+    async def story(server):
+        await OperatorOrders(MemoryStore(server), "").admin.set_max(0)
+        idle = await idle_places(server, 2)
+        wire = Wire()
+        one = lock(server, MemoryStore(server, wire))
+        assert isinstance(await one.take(claim("n3")), Denied)
+        await waits_for(one, lambda: idle[1].leave(claim("idle1")))
+        wire.calls.clear()
+        answer = await one.take(claim("n3"))
+        assert isinstance(answer, Denied)
+        assert answer.queued is not None
+        assert (answer.queued.position, answer.queued.predecessor) == (2, "idle0")
+        assert "range" not in wire.calls
+        await one.close()
+
+    play(story)
+
+
+@pytest.mark.parametrize("end", ["rest", "release", "another claim", "leave"])
+def test_who_waits_no_more_watches_nothing(end):
+    async def story(server):
+        first, second = lock(server), lock(server)
+        await first.take(claim("n1"))
+        await second.take(claim("n2"))
+        assert not await second.changed(1)
+        assert others() > 0
+        if end == "rest":
+            second.rest()
+        elif end == "release":
+            await second.release(claim("n2"), fence_pending=False, why="done")
+        elif end == "leave":
+            await second.leave(claim("n2"))
+        else:
+            second._follow(claim("n2", nonce="another"))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert others() == 0
+        await first.close()
+        await second.close()
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("state", "takes", "held"), [("held", False, False), ("held", True, True), (COMMITTED, False, True)]
+)
+def test_a_release_says_whether_there_is_a_slot_and_which_places_are_its_own(state, takes, held):
+    async def story(server):
+        said: list[dict[str, object]] = []
+        one = lock(server)
+        if takes:
+            await one.take(claim("n1"))
+        hand_over = one.lock.hand_over
+
+        async def noted(of, **more):
+            said.append(more)
+            return await hand_over(of, **more)
+
+        one.lock.hand_over = noted  # type: ignore[method-assign, assignment]
+        mine = replace(claim("n1"), state=state)
+        await one.release(mine, fence_pending=False, why="done")
+        await one.release(mine, fence_pending=True, why="again", rebooted=True)
+        places = one._queue.keys(mine)
+        assert said == [
+            {"fence_pending": False, "why": "done", "rebooted": False, "places": places, "held": held},
+            {"fence_pending": True, "why": "again", "rebooted": True, "places": places, "held": held},
+        ]
+        await one.close()
+
+    play(story)
