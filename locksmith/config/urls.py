@@ -20,8 +20,8 @@ def base_url(text: str) -> str:
     """Give the base URL of a server, which may have a path, without a `/` at its end."""
     if not text:
         return ""
-    _server(text, "a URL like http://10.0.0.1:9090", "alerts.username with alerts.password-file, or alerts.token-file")
-    return text.rstrip("/")
+    whose = "alerts.username with alerts.password-file, or alerts.token-file"
+    return _settled(text, _server(text, "a URL like http://10.0.0.1:9090", whose))
 
 
 def fleet_lock_url(text: str) -> str:
@@ -29,27 +29,29 @@ def fleet_lock_url(text: str) -> str:
     if not text:
         return ""
     whose = "fleet-lock.username with fleet-lock.password-file, or fleet-lock.token-file"
-    _server(text, "a URL like https://fleetlock.example", whose)
+    url = _server(text, "a URL like https://fleetlock.example", whose)
     if not text.isascii():
         raise ValueError(f"must be ASCII, with %-escapes for other characters, not {text!r}")
     if text.rstrip("/").endswith(("/v1", "/v1/pre-reboot", "/v1/steady-state")):
         raise ValueError(f"must be the base URL, to which v1/pre-reboot is added, not {text!r}")
-    return text.rstrip("/")
+    return _settled(text, url)
 
 
 def fleet_server_url(text: str) -> str:
     """Give the base URL of a locksmith-server, whose path is kept, without a `/` at its end."""
-    _server(text, "a URL like https://locksmith.example:3333", "fleet-server.token-file, or a client certificate")
+    whose = "fleet-server.token-file, or a client certificate"
+    url = _server(text, "a URL like https://locksmith.example:3333", whose)
     if not text.isascii():
         raise ValueError(f"must be ASCII, with %-escapes for other characters, not {text!r}")
-    return text.rstrip("/")
+    return _settled(text, url)
 
 
 def public_url(text: str) -> str:
     """Give the URL of a locksmith-server as its users write it, perhaps with a path, without a `/` at its end."""
     if not text:
         return ""
-    path = _server(text, "a URL like https://ops.example/locksmith", "of each caller").path.rstrip("/")
+    url = _server(text, "a URL like https://ops.example/locksmith", "of each caller")
+    path = url.path.rstrip("/")
     parts = path.split("/")[1:]
     if not all(_PART.fullmatch(part) for part in parts) or {".", ".."} & set(parts):
         raise ValueError(f"must have a path of letters, digits and . _ ~ - between slashes, not {path!r}")
@@ -58,7 +60,12 @@ def public_url(text: str) -> str:
             f"must have a path that does not begin with /{parts[0]}: the server could not tell it from its own "
             f"{listed(sorted(OWN_PATHS))}"
         )
-    return text.rstrip("/")
+    return _settled(text, url)
+
+
+def _settled(text: str, url: SplitResult) -> str:
+    """Give the text of a URL with its scheme in small letters, as all compare it, and without a `/` at its end."""
+    return f"{url.scheme}:{text.partition(':')[2]}".rstrip("/")
 
 
 def _server(text: str, example: str, whose: str) -> SplitResult:

@@ -27,8 +27,11 @@ def read_secret(path: Path, what: str = "password", user: str = "", *, renewed: 
 def read_secrets(path: Path, what: str, most: int) -> tuple[str, ...]:
     """Give the secrets of a file with one in each line, as of `read_secret` with `renewed`. `HostError` as there."""
     lines = _lines(path)
-    if not all(lines) or not 0 < len(lines) <= most:
+    if not all(line.strip() for line in lines) or not 0 < len(lines) <= most:
         raise HostError(f"{path}, which must have 1 to {most} lines of text, each with a {what} alone")
+    # Alone it may be a password that begins so. With others it is a comment, which would be one to guess.
+    if len(lines) > 1 and any(line.lstrip().startswith("#") for line in lines):
+        raise HostError(f"{path}, which has a line that begins with #: each is a {what}, and none a comment")
     for line in lines:
         keep_secret(line, renewed_in=str(path))
     return tuple(lines)

@@ -103,7 +103,9 @@ class _Calls:
             self._limits.end((group, who.name))
 
         try:
-            return _Sent(await self._do(request, who, group, call, held), ended)
+            response = await self._do(request, who, group, call, held)
+            held.waits(request.state.guest.end)
+            return _Sent(response, ended)
         except BaseException:
             ended()
             raise

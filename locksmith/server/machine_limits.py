@@ -1,10 +1,12 @@
 """What machines may ask at once: calls of one, at a time and in a second, and bytes of the answers of all.
 
-One machine slows no other. All together do not fill the server's memory with answers that they do not take.
+One machine slows no other. All together do not fill the server's memory with answers that they do not take. If there is
+no room for one more, the oldest answer of the machine with the most ends for it, so a few machines do not have all.
 """
 
 import asyncio
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 from locksmith.server.answers import Answer
@@ -63,6 +65,8 @@ class MachineLimits:
         self._counts: OrderedDict[Machine, RateLimit] = OrderedDict()
         self._bytes = Counter[Machine]()
         self._all_bytes = 0
+        self._untaken: dict[Machine, dict[Held, None]] = {}
+        """The answers that each machine is to take, the oldest first."""
 
     def begin(self, machine: Machine) -> Answer | None:
         """Count a call that begins, until `end`; an answer refuses it, and then nothing is to end."""
@@ -85,8 +89,9 @@ class MachineLimits:
             return None
         if self._bytes[machine] + size > MOST_BYTES_OF_ONE + PIECE:  # an answer has a few more than were foreseen
             return TOO_MUCH_OF_ONE
-        if self._all_bytes + size > MOST_BYTES:
-            return TOO_MUCH
+        while self._all_bytes + size > MOST_BYTES:
+            if not self._end_one(self._bytes[machine] + size):
+                return TOO_MUCH
         self._bytes[machine] += size
         self._all_bytes += size
         return None
@@ -97,6 +102,25 @@ class MachineLimits:
         self._bytes[machine] -= size
         if not self._bytes[machine]:
             del self._bytes[machine]
+
+    def note(self, machine: Machine, held: "Held") -> None:
+        """Note that an answer waits to be taken, until `forget`."""
+        self._untaken.setdefault(machine, {})[held] = None
+
+    def forget(self, machine: Machine, held: "Held") -> None:
+        """Note that an answer waits no more."""
+        answers = self._untaken.get(machine, {})
+        answers.pop(held, None)
+        if not answers:
+            self._untaken.pop(machine, None)
+
+    def _end_one(self, size: int) -> bool:
+        """End the oldest answer of the machine with most bytes; False: it has no more than these."""
+        most = max(self._untaken, key=lambda machine: self._bytes[machine], default=None)
+        if most is None or self._bytes[most] <= size + PIECE:  # an answer has a few more than were foreseen
+            return False
+        next(iter(self._untaken[most])).end()
+        return True
 
     def _count_of(self, machine: Machine) -> RateLimit:
         count = self._counts.setdefault(machine, RateLimit(CALLS_AT_ONCE, CALLS_PER_SECOND))
@@ -112,6 +136,18 @@ class Held:
     def __init__(self, limits: MachineLimits, machine: Machine) -> None:
         self._limits, self._machine = limits, machine
         self._size = 0
+        self._cut: Callable[[], None] = lambda: None
+
+    def waits(self, cut: Callable[[], None]) -> None:
+        """Note that the answer is made, and waits to be taken; `cut` ends its connection."""
+        self._cut = cut
+        if self._size:
+            self._limits.note(self._machine, self)
+
+    def end(self) -> None:
+        """End the answer for another."""
+        self.free()
+        self._cut()
 
     def grow(self, size: int) -> Answer | None:
         """Count so many bytes in all, if the answer is no small one; an answer refuses it."""
@@ -123,5 +159,6 @@ class Held:
 
     def free(self) -> None:
         """Count them no more."""
+        self._limits.forget(self._machine, self)
         self._limits.release(self._machine, self._size)
         self._size = 0

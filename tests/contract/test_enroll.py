@@ -276,6 +276,17 @@ def test_an_empty_argument_is_never_the_default_group_or_all(machine, command, w
     assert "eve" not in [one["holder"] for one in machine.everything()]
 
 
+def test_a_token_is_made_for_no_group_that_cannot_be_and_an_older_one_ends(machine, wheel_etcd):
+    name = f"dot-{machine.group}"
+    said = machine.ctl.fails("enroll", "operator", name, "--only", machine.group, "--only", ".", status=2)
+    assert "--only: group '.' cannot be used" in said
+    assert name not in [one["holder"] for one in machine.everything()]
+    older = Credential(role=OPERATOR, holder=name, digest="", since=NOW, groups=(".",))
+    with_store(wheel_etcd, lambda store: CredentialStore(store).add_person(older))
+    assert machine.ctl("enroll", "revoke", name).status == 0
+    assert machine.ctl("enroll", "forget", name).status == 0
+
+
 def test_the_default_group_alone_has_a_name_for_people(machine):
     name = f"zoe-{machine.group}"
     machine.ctl("enroll", "viewer", name, "--only", "(default)")

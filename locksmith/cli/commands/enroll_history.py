@@ -37,4 +37,6 @@ async def _note_machine(store: Store, meant: Meant, group: str, act: str, detail
 async def _note_person(store: Store, one: Credential, group: str, act: str) -> None:
     of = "" if one.groups else ", of all groups"
     for each in one.groups or (group,):
+        if each in {".", ".."}:  # an older tool took them, and no such group has a history
+            continue
         await History(store, each).add(author().act(act, "", f"the {one.role} {one.holder}{of}"))

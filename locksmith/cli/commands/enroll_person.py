@@ -17,6 +17,7 @@ from locksmith.cli.session import Session, invoking_user, pass_session
 from locksmith.errors import UsageError
 from locksmith.host.hostname import read_hostname
 from locksmith.lock.credentials import CredentialStore
+from locksmith.lock.records import keys
 from locksmith.lock.records.credential import OPERATOR, VIEWER, Credential
 from locksmith.store.protocol import Store
 from locksmith.util.tokens import Token
@@ -32,7 +33,13 @@ _only = not_empty("--only", f"name a group, {DEFAULT!r} for the default one, or 
 
 
 def _groups(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple("" if name == DEFAULT else name for name in _only(context, parameter, names))
+    groups = tuple("" if name == DEFAULT else name for name in _only(context, parameter, names))
+    for group in groups:
+        try:
+            keys.group_prefix(group)
+        except UsageError as error:  # before the token is made: the history of its groups is written after that
+            raise UsageError(f"--only: {error}; nothing was done") from None
+    return groups
 
 
 only_option = click.option(

@@ -1,6 +1,6 @@
 """Where a person signs in with a token, and out again."""
 
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -66,7 +66,9 @@ def inside(path: str, root: str) -> str:
     if not path.startswith(root) or path.startswith(("//", "/\\")) or "\\" in path or not path.isprintable():
         return ""
     parts = urlsplit(path)
-    return path if not parts.scheme and not parts.netloc else ""
+    # A browser takes `..` as the folder above, also if it is escaped: that may be another program's.
+    above = any(unquote(part) in {".", ".."} for part in parts.path.split("/"))
+    return path if not (parts.scheme or parts.netloc or above) else ""
 
 
 def _of_another_site(request: Request) -> str:

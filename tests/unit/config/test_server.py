@@ -157,6 +157,25 @@ def test_a_password_that_others_can_change_is_refused_and_a_short_one_warned_of(
     assert "the passwords of a are sent to 0.0.0.0 without TLS" in plain
 
 
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("# since June\na-password-of-June\n", "a line that begins with #"),
+        ("a-password-of-May\n # since June\n", "a line that begins with #"),
+        ("a-password-of-May\n \na-password-of-June\n", "1 to 8 lines of text"),
+        ("a-password-of-May\n\na-password-of-June\n", "1 to 8 lines of text"),
+        (" \t\n", "1 to 8 lines of text"),
+        ("#a-password-of-May\n", ""),
+    ],
+)
+def test_no_comment_and_no_blank_line_of_a_file_is_a_password(paths, lines, says):
+    secret = paths.config.with_name("passwords")
+    secret.write_text(lines)
+    secret.chmod(0o600)
+    found = problems_of(paths, f'[server.groups.a]\npassword-file = "{secret}"')
+    assert [says in one for one in found] == ([True] if says else [])
+
+
 def test_the_daemon_needs_no_file_of_the_server_and_tells_its_errors(paths):
     paths.config.write_text("[server.groups.a]\npassword-file = '/none'")
     assert load_daemon(paths, {}, {}).server.groups["a"].password_file
@@ -207,6 +226,7 @@ def test_a_url_that_no_proxy_can_have_is_refused(paths, url, said):
         ("", "", False),
         ("http://ops:8080", "", False),
         ("https://ops.example/", "", True),
+        ("HTTPS://ops.example/L", "/L", True),
         ("http://o/a/b/", "/a/b", False),
     ],
 )

@@ -180,6 +180,21 @@ async def test_answers_that_no_machine_takes_have_so_many_bytes_in_all():
         await until_read(site, "m2")
 
 
+@pytest.mark.slow
+async def test_a_few_machines_do_not_have_the_bytes_of_all():
+    """For a machine that has less, the oldest answer of the one with the most ends."""
+    async with site_of() as site:
+        held = MOST_BYTES // LARGE - 1
+        loud = [await site.ask(f"loud{number % 4}", wire.READ) for number in range(held)]
+        await site.until(lambda: site.desk.reads == held)
+        for number in range(3):
+            assert (await answer((await site.ask(f"quiet{number}", wire.READ))[0]))[0] == 200
+        ended = await asyncio.gather(*(answer(reader) for reader, _ in loud), return_exceptions=True)
+        assert 1 <= sum(isinstance(one, OSError | asyncio.IncompleteReadError) for one in ended) <= 3
+        await site.until(lambda: not site.door._places_taken)
+        assert (await answer((await site.ask("loud0", wire.READ))[0]))[0] == 200
+
+
 async def test_one_machine_does_not_have_the_bytes_of_all():
     async with site_of() as site:
         own = MOST_BYTES_OF_ONE // LARGE

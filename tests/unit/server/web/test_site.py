@@ -159,10 +159,14 @@ def test_nobody_is_sent_to_another_site(to):
     assert inside(to, "/") == ""
 
 
-@pytest.mark.parametrize("to", ["/", "/locksmith", "/locksmithy/x", "/other/page"])
+@pytest.mark.parametrize(
+    "to",
+    ["/", "/locksmith", "/locksmithy/x", "/other/page", "/locksmith/../x", "/locksmith/a/../../x", "/locksmith/.%2E/x"],
+)
 def test_nobody_is_sent_to_what_else_is_on_the_host(to):
     assert inside(to, "/locksmith/") == ""
     assert inside("/locksmith/groups/web?state=idle", "/locksmith/")
+    assert inside("/locksmith/groups/a..b/history?text=../x", "/locksmith/")
 
 
 @pytest.mark.parametrize("kept", ["", "/locksmith"])
