@@ -1,8 +1,10 @@
 """Which etcd cluster a server believes, in the stores that all its groups share.
 
 That is the first cluster that answers. Another one takes its place when an operator's `resume --replaces` says so, in
-any group of the server: pages, metrics and machines without etcd then need no restart of the server. No slot depends on
-it. A FleetLock client needs the `resume` of its own group (store_marks.py), and a machine has seen its cluster itself.
+any group of the server: pages, metrics and machines without etcd then need no restart of the server.
+
+A FleetLock client needs the `resume` of its own group (store_marks.py). So does a machine without etcd that has seen
+the cluster before. A machine that is new has seen none, and gets its slot where the server asks.
 """
 
 import logging
