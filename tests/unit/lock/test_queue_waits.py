@@ -1,10 +1,12 @@
 """For how long those in line wait before they look again, however long the program has run by then."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from locksmith.lock.queue import CHECK_AFTER, KEEP_AFTER, TTL, Queue
+from locksmith.lock.queue import CHECK_AFTER, FAR_TTL, KEEP_AFTER, TTL, Queue
+from locksmith.lock.queue_sight import LONG
 from locksmith.store.memory import MemoryStore
 from tests.builders.queues import claim, play
 
@@ -112,5 +114,24 @@ def test_a_place_that_was_kept_lasts_from_then_on():
             assert {"renew", "rejoin"} & {*line.calls}
         await asyncio.sleep(TTL - 1)
         assert line.names == ["n1"]
+
+    play(story)
+
+
+@pytest.mark.parametrize(("position", "ttl"), [(LONG, TTL), (LONG + 1, FAR_TTL)])
+def test_only_a_place_far_back_in_a_long_queue_lasts_longer_and_is_kept_less_often(position, ttl):
+    async def story(line):
+        await asyncio.sleep(LONG_SINCE)
+        queue = line.queue()
+        look = await queue.stand(claim("n1"))
+        queued = replace(look.queued, position=position, exact=False)
+        queue._view = replace(look, queued=queued, ends=LONG_SINCE + 1000)
+        line.calls.clear()
+        for _ in range(4):
+            await asyncio.sleep(KEEP_AFTER + 1)
+            await queue.stand(claim("n1"))
+        assert queue._place is not None
+        assert queue._place.ttl == ttl
+        assert len(line.calls) == (1 if ttl == FAR_TTL else 4)
 
     play(story)

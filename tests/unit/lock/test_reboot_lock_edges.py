@@ -1,5 +1,6 @@
 """The lock where claims of the same id meet, and where a slot expires: what belongs to another claim stays."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -18,11 +19,12 @@ from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
 from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Change
 from tests.builders.claims import NOW
 from tests.builders.claims import claim as daemons
 from tests.builders.groups import Group, lost, scene
 from tests.builders.locks import Bench, both_manners, claim
-from tests.harness.fault_script import LATE
+from tests.harness.fault_script import LATE, FaultScript
 
 
 async def test_what_went_wrong_with_one_claim_is_not_written_into_the_record_of_the_next():
@@ -269,3 +271,38 @@ async def test_an_id_without_a_record_is_released_once_and_one_with_a_record_nev
     assert not await bench.lock.release_legacy("n1")
     assert not await bench.lock.release_legacy("n2")
     assert bench.semaphore().holders == ("n2",)
+
+
+@pytest.mark.parametrize(("slots", "free"), [(None, True), (1, True), (2, False)])
+def test_a_change_that_tells_no_value_counts_as_a_lock_with_one_free_slot(slots, free):
+    lock = RebootLock(MemoryStore(MemoryServer()), "")
+    assert lock._own.frees(slots, Change()) is free
+
+
+async def test_a_wait_for_another_key_forgets_no_holder():
+    """Who holds a slot is read together with the semaphore: a holder that is forgotten costs one more request."""
+    bench = Bench()
+    await bench.lock.take(claim("n1"))
+    await bench.lock.read()
+    key = keys.freeze_key("")
+    entry = await bench.store.create(key, b"{}")
+    waiting = asyncio.ensure_future(bench.lock.wait(entry.version, 5, key))
+    await asyncio.sleep(0)
+    await bench.store.delete(key, entry.version)
+    assert await waiting is not None
+    assert bench.lock.guarded.holders == ("n1",)
+
+
+def test_where_each_incident_halts_no_machine_is_counted():
+    """To count thousands of machines for every attempt would be a load."""
+
+    async def story(group):
+        await group.orders.admin.set_max(3)
+        sick = await group.reboots("n1")
+        await sick.report_failure(daemons("n1"), UNHEALTHY, "x.service has failed")
+        script = FaultScript()
+        with pytest.raises(NotAdmittedError):
+            await RebootLock(MemoryStore(group.server, script), "").take(daemons("n3"))
+        assert set(script.calls) == {"read"}
+
+    scene(story)
