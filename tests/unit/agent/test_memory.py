@@ -23,7 +23,7 @@ def test_what_is_so_lasts_from_when_it_was_first_seen_without_a_break(holds, las
     assert found == lasts
 
 
-def test_another_claim_begins_with_what_triggers_and_gates_have_said_and_nothing_else():
+def test_another_claim_begins_with_what_triggers_and_gates_said_and_nothing_else():
     results, asked = [TriggerResult(error="it does not answer")], Asked(5.0, (), 3.0)
     memory = Memory(ClaimMemory("one", had=True, committed=True, looked=7.0, results=results, asked=asked))
     memory.forget("another")

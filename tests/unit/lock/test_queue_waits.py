@@ -135,3 +135,13 @@ def test_only_a_place_far_back_in_a_long_queue_lasts_longer_and_is_kept_less_oft
         assert len(line.calls) == (1 if ttl == FAR_TTL else 4)
 
     play(story)
+
+
+def test_the_place_of_another_claim_does_not_go_with_a_take():
+    async def story(line):
+        queue = line.queue()
+        await queue.stand(claim("n1"))
+        assert len(queue.entries(claim("n1"))) == 2
+        assert queue.entries(claim("n1", nonce="another")) == ()
+
+    play(story)

@@ -240,7 +240,7 @@ def test_one_far_back_waits_without_a_look_at_the_semaphore():
     play(story)
 
 
-def test_one_who_leaves_the_queue_for_a_claim_of_its_own_id_is_no_longer_counted_in_it():
+def test_one_who_leaves_the_queue_for_another_claim_of_its_id_is_counted_no_longer():
     async def story(server):
         meter = Metered()
         first, second = lock(server), lock(server, meter=meter)
@@ -253,5 +253,21 @@ def test_one_who_leaves_the_queue_for_a_claim_of_its_own_id_is_no_longer_counted
         assert meter.lines[-1] == (0, 0)
         await first.close()
         await second.close()
+
+    play(story)
+
+
+def test_a_commit_reads_the_other_holders_with_its_own_keys():
+    async def story(server):
+        await OperatorOrders(MemoryStore(server), "").admin.set_max(2)
+        wire = Wire()
+        other, one = lock(server), lock(server, MemoryStore(server, wire))
+        await other.take(claim("n1"))
+        await one.take(claim("n2"))
+        wire.calls.clear()
+        assert isinstance(await one.commit(claim("n2")), Granted)
+        assert wire.calls == ["read", "swap"]
+        await other.close()
+        await one.close()
 
     play(story)
