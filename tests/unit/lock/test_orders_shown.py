@@ -123,3 +123,10 @@ def test_an_order_outlasts_one_that_ends_no_later(own, others, outlasts):
 
 def test_the_way_out_of_a_hold_names_its_machine():
     assert way_out(HOLD, keys.hold_key("web", "a b")) == "`locksmithctl unhold 'a b'` removes it"
+
+
+async def test_a_hold_that_cannot_be_read_can_be_ended_too():
+    desk = Desk()
+    desk.server.put(desk.key(HOLD), b"rubbish", ABSENT)
+    await desk.end(HOLD)
+    assert desk.version(HOLD) == ABSENT

@@ -155,6 +155,7 @@ def test_a_slot_that_a_late_take_has_won_ends_the_absence():
         await RebootLock(MemoryStore(away.server), "").take(claim("n1"))
         assert isinstance(await away.lock.take(claim("n1")), Granted)
         assert away.lock._absence is None
+        assert away.lock._back_off._absences == 0
 
     play(story)
 

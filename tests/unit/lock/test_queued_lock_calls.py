@@ -108,6 +108,20 @@ def test_a_claim_that_is_resumed_after_another_has_no_take_on_its_way():
     play(story)
 
 
+def test_only_the_first_call_after_a_resume_believes_that_the_claim_has_no_slot():
+    async def story(server):
+        wire = Wire()
+        one = lock(server, MemoryStore(server, wire))
+        one.resume(claim("n1"), None)
+        assert isinstance(await one.take(claim("n1")), Granted)
+        wire.calls.clear()
+        assert isinstance(await one.take(claim("n1")), Granted)
+        assert "enter" not in wire.calls
+        await one.close()
+
+    play(story)
+
+
 def test_a_call_far_back_in_the_queue_does_not_wait():
     async def story(server):
         locks = [lock(server) for _ in range(KNOWN_FOR_A_SLOT + 2)]

@@ -6,14 +6,17 @@ from dataclasses import replace
 import pytest
 
 from locksmith.lock.answer import Denied, Granted
+from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.orders import OperatorOrders
+from locksmith.lock.own_claim import Known
 from locksmith.lock.queue import Queue
 from locksmith.lock.queue_sight import KNOWN
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED
+from locksmith.lock.records.order import Order
 from locksmith.store.memory import MemoryStore
-from tests.builders.claims import claim
+from tests.builders.claims import NOW, claim
 from tests.builders.queued_locks import Metered, denied, lock, play
 from tests.harness.fault_script import StepwiseStore
 
@@ -269,5 +272,32 @@ def test_a_commit_reads_the_other_holders_with_its_own_keys():
         assert wire.calls == ["read", "swap"]
         await other.close()
         await one.close()
+
+    play(story)
+
+
+def test_a_release_starts_from_what_another_call_has_read_of_the_claim():
+    async def story(server):
+        wire = Wire()
+        one, later = lock(server).lock, lock(server, MemoryStore(server, wire)).lock
+        await one.take(claim("n1"))
+        state = await later.guarded.holder_state("n1")
+        later.recall(Known(state, await MemoryStore(server).get(keys.reboot_key("", "n1"))))
+        wire.calls.clear()
+        assert await later.release(claim("n1")) is not None
+        assert "read" not in wire.calls
+
+    play(story)
+
+
+def test_a_machine_that_an_operator_holds_back_is_refused_without_a_take():
+    async def story(server):
+        one = lock(server).lock
+        await one.refuse_hold(claim("n1"))
+        await OperatorOrders(MemoryStore(server), "").hold("n1", Order("alice", NOW, "the disk is swapped", nonce="h1"))
+        with pytest.raises(NotAdmittedError, match="held back by alice") as refused:
+            await one.refuse_hold(claim("n1"))
+        assert not refused.value.held
+        await one.refuse_hold(claim("n2"))
 
     play(story)
