@@ -2,12 +2,14 @@
 
 import asyncio
 from dataclasses import replace
+from random import Random
 
 import pytest
 
-from locksmith.lock.queue import CHECK_AFTER, FAR_TTL, KEEP_AFTER, TTL, Queue
-from locksmith.lock.queue_sight import LONG
-from locksmith.store.memory import MemoryStore
+from locksmith.lock.queue import CHECK_AFTER, FAR_TTL, KEEP_AFTER, TTL, Queue, lasts
+from locksmith.lock.queue_sight import KNOWN, LONG, Sight
+from locksmith.lock.records.claim import FLEETLOCK
+from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.queues import claim, play
 
 LONG_SINCE = 5000.0
@@ -145,3 +147,32 @@ def test_the_place_of_another_claim_does_not_go_with_a_take():
         assert queue.entries(claim("n1", nonce="another")) == ()
 
     play(story)
+
+
+def test_the_place_of_a_client_that_has_lost_its_lease_is_written_with_one_and_kept():
+    """As in a copied keyspace. The client still calls, so it must not lose its turn."""
+
+    async def story(line):
+        queue, client = line.queue(), claim("n1", kind=FLEETLOCK)
+        await queue.stand(client)
+        before = queue.place(client)
+        assert before is not None
+        line.server.put(before.key, before.value, before.version)
+        assert not line.server.read(before.key).entry.lease
+        queue.look_again()
+        await queue.stand(client)
+        after = line.server.read(before.key).entry
+        assert after.created == before.created
+        assert after.lease
+
+    play(story)
+
+
+def test_one_far_back_believes_what_it_saw_for_no_longer_than_its_distance():
+    class Latest(Random):
+        def uniform(self, a: float, b: float) -> float:
+            return max(a, b)
+
+    queue = Queue(MemoryStore(MemoryServer()), "", rng=Latest())
+    view = queue._view_of(Sight(None, 10 * KNOWN, 10 * KNOWN, (), 1, exact=False), 5.0)
+    assert view.ends == 5.0 + lasts(10 * KNOWN)
