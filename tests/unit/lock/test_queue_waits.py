@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from locksmith.errors import StoreUnavailableError
 from locksmith.lock.queue import CHECK_AFTER, FAR_TTL, KEEP_AFTER, TTL, Queue, lasts
 from locksmith.lock.queue_sight import KNOWN, LONG, Sight
 from locksmith.lock.records.claim import FLEETLOCK
@@ -176,3 +177,17 @@ def test_one_far_back_believes_what_it_saw_for_no_longer_than_its_distance():
     queue = Queue(MemoryStore(MemoryServer()), "", rng=Latest())
     view = queue._view_of(Sight(None, 10 * KNOWN, 10 * KNOWN, (), 1, exact=False), 5.0)
     assert view.ends == 5.0 + lasts(10 * KNOWN)
+
+
+def test_a_place_that_is_gone_whenever_it_was_made_is_an_error_and_no_endless_loop():
+    async def story(line):
+        queue = line.queue()
+
+        async def observe(_place):
+            return Sight(None, 1, 1, (), 1)
+
+        queue._sight.observe = observe
+        with pytest.raises(StoreUnavailableError, match="disappears as soon as it is made"):
+            await queue.stand(claim("n1"))
+
+    play(story)

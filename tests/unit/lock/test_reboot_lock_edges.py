@@ -1,6 +1,5 @@
 """The lock where claims of the same id meet, and where a slot expires: what belongs to another claim stays."""
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -277,20 +276,6 @@ async def test_an_id_without_a_record_is_released_once_and_one_with_a_record_nev
 def test_a_change_that_tells_no_value_counts_as_a_lock_with_one_free_slot(slots, free):
     lock = RebootLock(MemoryStore(MemoryServer()), "")
     assert lock._own.frees(slots, Change()) is free
-
-
-async def test_a_wait_for_another_key_forgets_no_holder():
-    """Who holds a slot is read together with the semaphore: a holder that is forgotten costs one more request."""
-    bench = Bench()
-    await bench.lock.take(claim("n1"))
-    await bench.lock.read()
-    key = keys.freeze_key("")
-    entry = await bench.store.create(key, b"{}")
-    waiting = asyncio.ensure_future(bench.lock.wait(entry.version, 5, key))
-    await asyncio.sleep(0)
-    await bench.store.delete(key, entry.version)
-    assert await waiting is not None
-    assert bench.lock.guarded.holders == ("n1",)
 
 
 def test_where_each_incident_halts_no_machine_is_counted():
