@@ -191,3 +191,15 @@ def test_a_place_that_is_gone_whenever_it_was_made_is_an_error_and_no_endless_lo
             await queue.stand(claim("n1"))
 
     play(story)
+
+
+def test_another_claim_of_a_machine_stands_at_the_end_again():
+    async def story(line):
+        queue, another = line.queue(), claim("n1", nonce="another")
+        await queue.stand(claim("n1"))
+        await line.queue().stand(claim("n2"))
+        assert (await queue.stand(another)).queued.position == 2
+        assert queue.stands(another)
+        assert line.names == ["n2", "n1"]
+
+    play(story)
