@@ -61,7 +61,6 @@ class OwnClaim:
             now = self._guarded.semaphore_in(change.reading) if change.reading else Semaphore()
         except CorruptValueError:
             return True
-        self._guarded.holders = now.holders
         return slots is None or now.available >= slots
 
     def remember(self, before: HolderState, entry: Entry, record: Put, last: Reading) -> None:

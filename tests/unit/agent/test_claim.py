@@ -62,6 +62,8 @@ def test_no_two_claims_are_the_same():
 
 def test_a_claim_keeps_whose_permission_it_asked_for():
     claim = Claim("n1", REBOOT, "nonce", NOW)
+    named = replace(TARGET, client="web-1")
     entry = entry_for(claim, TARGET, Boot("boot-1"), by="locksmithctl", before=PreRebootState())
     assert target_of(entry) == TARGET
+    assert target_of(entry_for(claim, named, Boot("boot-1"), by=DAEMON, before=PreRebootState())).client == "web-1"
     assert target_of(replace(entry, group="db")) == replace(TARGET, group="db")

@@ -422,6 +422,7 @@ STORIES: list[tuple[str, Snapshot, Step | type[Step] | str]] = [
     ),
     ("an operator's reboot begins: the daemon makes room", replace(GRANTS, operator=True), Abort),
     # An operator's reboot.
+    ("an operator's reboot begins before the daemon asks", replace(NEEDING, operator=True), "operator"),
     ("an operator's reboot is under way", replace(BY_HAND, operator=True), "operator"),
     ("an operator's reboot is past its commit", replace(BY_HAND_COMMITTED, operator=True), "rebooting"),
     ("an operator's reboot went down", replace(BY_HAND_COMMITTED, shutdown=DOWN), "rebooting"),

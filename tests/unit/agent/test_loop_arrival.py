@@ -6,8 +6,9 @@ from random import Random
 
 import pytest
 
-from locksmith.agent.steps import Wait
-from locksmith.errors import StoreUnavailableError
+from locksmith.agent.journal import Phase
+from locksmith.agent.steps import Idle, Request, Wait
+from locksmith.errors import StoreError, StoreUnavailableError
 from locksmith.lock.answer import Answer, Denied
 from locksmith.lock.arrival import PER_SECOND, RETRY, spread
 from tests.builders.loops import DENIED, Bench, raising
@@ -96,5 +97,36 @@ def test_an_error_of_the_machine_itself_is_tried_again_soon_in_every_group():
         assert isinstance(step, Wait)
         assert step.until is not None
         assert (step.until - agent._ports.clock()).total_seconds() == pytest.approx(RETRY)
+
+    run(main)
+
+
+@pytest.mark.parametrize(("step", "seconds", "held"), [(Request(), 4, True), (Request(), 5, False), (Idle(), 4, False)])
+def test_what_a_failure_has_left_holds_a_request_until_its_time_is_over(step, seconds, held):
+    async def main(_loop):
+        agent = Bench().agent(machines=lambda: LARGE)
+        seen, left = await agent._observer.observe(), Wait(StoreError.component, "no endpoint answers")
+        agent._memory.claim.unanswered = True
+        agent._arriving.hold(left, 5)
+        await asyncio.sleep(seconds)
+        assert agent._arriving.admit(step, seen) == (left if held else step)
+        assert agent._arriving.is_held == held
+
+    run(main)
+
+
+def test_a_machine_that_has_come_back_arrives_again_at_a_moment_of_its_own():
+    async def main(_loop):
+        bench = Bench()
+        agent = bench.agent(machines=lambda: LARGE)
+        arriving = agent._arriving
+        arriving._rng, arriving._arrival._share, arriving._arrival._rng = Latest(), 1.0, Latest()
+        free = await agent._observer.observe()
+        arriving.admit(Request(), free)
+        await asyncio.sleep(100)
+        assert arriving.left(100).total_seconds() == pytest.approx(spread(LARGE) - 100)
+        bench.leave_entry(Phase.REQUESTED, "locksmithd")
+        arriving.admit(Request(), await agent._observer.observe())
+        assert arriving.left(100).total_seconds() == pytest.approx(spread(LARGE))
 
     run(main)

@@ -1,5 +1,6 @@
 """What the loop makes of failures: how long it pauses, and what it remembers of them."""
 
+from dataclasses import replace
 from random import Random
 
 from locksmith.agent.facts import StoredFailure
@@ -58,6 +59,23 @@ def test_what_was_reported_stands_though_the_disk_does_not_take_it(monkeypatch):
         assert seen is not None
         assert (seen.claim.state, seen.claim.failure) == (UNHEALTHY, "web.service has failed")
         assert bench.calls == ["report_failure"]
+
+    run(main)
+
+
+def test_a_failure_without_a_slot_elsewhere_counts_as_known_and_asks_no_store():
+    """Its claim is for a lock of an earlier configuration, which this machine never asked: that store may be gone."""
+
+    async def main(_loop):
+        bench = Bench()
+        bench.leave_entry(Phase.REQUESTED, "locksmithd", endpoint="moved")
+        agent = bench.agent()
+        entry = agent._observer.read_journal().entry
+        assert entry is not None
+        entry = replace(entry, unsent=True)
+        await agent._performer.report_failure(entry, ReportFailure(UNHEALTHY, "web.service has failed"))
+        assert agent._memory.claim.acknowledged is True
+        assert bench.calls == []
 
     run(main)
 

@@ -195,3 +195,11 @@ def test_a_moment_that_is_none_is_named(daemon, paths, where):
     daemon.path.write_text(json.dumps(fields))
     with pytest.raises(CorruptValueError, match="'at'"):
         JournalFile(paths, "n1").read()
+
+
+def test_a_journal_that_names_no_hardware_is_this_machines(paths):
+    """An earlier version did not write it: a claim must survive the upgrade."""
+    JournalFile(paths, "n1").begin(ENTRY)
+    reader = JournalFile(paths, "n1", "board-1")
+    bare(reader, ("hardware",))
+    assert reader.read().entry == ENTRY

@@ -251,3 +251,39 @@ async def test_another_cluster_is_shown_for_as_long_as_an_endpoint_belongs_to_it
     assert shown[-1]
     mark.clusters.heard("http://b", "a1")
     assert not shown[-1]
+
+
+async def test_the_endpoint_that_named_the_cluster_last_is_remembered(tmp_path):
+    mark = make(tmp_path)
+    mark.clusters.heard("http://a", "a1")
+    assert of_disk(mark)["cluster_at"] == "http://a"
+    mark.clusters.heard("http://b", "a1")
+    hears(mark, 9, cluster="a1")
+    mark.keep()
+    assert of_disk(mark)["cluster_at"] == "http://b"
+    for api in (2, 3):
+        assert SeenRevision(Paths(tmp_path), api, ["http://a"]).clusters.at == "http://b"
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_daemon_goes_on_in_its_own_cluster_and_a_mere_reader_refuses_both(tmp_path, keeps):
+    assert make(tmp_path, keeps=keeps).clusters.strict != keeps
+
+
+@pytest.mark.parametrize(
+    ("slot", "heard", "asked"), [(True, False, 1), (False, False, 0), (False, True, 1), (True, True, 1)]
+)
+def test_a_place_may_be_written_before_the_store_has_answered_and_a_slot_may_not(tmp_path, slot, heard, asked):
+    mark, asks = make(tmp_path), []
+    mark.asks = lambda: asks.append(1)
+    if heard:
+        hears(mark, 9)
+    mark.asking(slot=slot)
+    assert len(asks) == asked
+
+
+def test_a_write_of_the_semaphore_counts_as_one_of_a_slot(tmp_path):
+    mark, asks = make(tmp_path), []
+    mark.asks = lambda: asks.append(1)
+    mark.asking()
+    assert asks == [1]

@@ -299,6 +299,20 @@ def test_after_a_reboot_the_others_wait_for_the_spacing():
     scene(story, spacing=300.0)
 
 
+@pytest.mark.parametrize(("hostname", "who"), [("web-1", "web-1"), ("", "n1")])
+def test_the_spacing_names_the_machine_and_when_it_ends(hostname, who):
+    async def story(group):
+        begun = replace(claim("n1"), hostname=hostname)
+        await group.present("n1")
+        await group.lock().take(begun)
+        await group.lock().commit(begun)
+        entry = group.server.read(keys.spacing_key("")).entry
+        found = order_record.decode(entry.value, entry.key, "spacing")
+        assert (found.who, found.since, found.until) == (who, NOW, NOW + timedelta(seconds=300))
+
+    scene(story, spacing=300.0)
+
+
 def test_of_two_that_hold_a_slot_one_begins_and_the_other_waits_with_its_slot():
     async def story(group):
         await group.orders.admin.set_max(2)

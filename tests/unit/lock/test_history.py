@@ -72,16 +72,16 @@ class NoLease(FaultScript):
 
 
 @pytest.mark.parametrize(
-    ("server", "faults"),
+    ("server", "script", "fates"),
     [
-        (NoHistory(), FaultScript()),
-        (MemoryServer(), NoLease([ARRIVES, ARRIVES, NEVER_SENT])),
-        (MemoryServer(), NoLease([ARRIVES, ARRIVES, DROPPED])),
+        (NoHistory, FaultScript, []),
+        (MemoryServer, NoLease, [ARRIVES, ARRIVES, NEVER_SENT]),
+        (MemoryServer, NoLease, [ARRIVES, ARRIVES, DROPPED]),
     ],
     ids=["refused", "no lease, then not sent", "no lease, then lost"],
 )
-async def test_a_history_that_cannot_be_written_stops_nothing(server, faults):
-    lock = RebootLock(MemoryStore(server, faults), "")
+async def test_a_history_that_cannot_be_written_stops_nothing(server, script, fates):
+    lock = RebootLock(MemoryStore(server(), script([*fates])), "")
     await lock.take(claim("n1"))
     assert await lock.release(claim("n1"), why=REBOOTED)
     assert (await lock.read()).semaphore.holders == ()

@@ -12,6 +12,7 @@ from locksmith.lock.records.order import FREEZE, HOLD, Order, way_out
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import ABSENT
+from locksmith.util.zincati import client_of
 from tests.builders.claims import NOW
 
 ALICES = Order("alice", NOW, "the database moves", nonce="a")
@@ -123,3 +124,20 @@ def test_an_order_outlasts_one_that_ends_no_later(own, others, outlasts):
 
 def test_the_way_out_of_a_hold_names_its_machine():
     assert way_out(HOLD, keys.hold_key("web", "a b")) == "`locksmithctl unhold 'a b'` removes it"
+
+
+async def test_a_hold_that_cannot_be_read_can_be_ended_too():
+    desk = Desk()
+    desk.server.put(desk.key(HOLD), b"rubbish", ABSENT)
+    await desk.end(HOLD)
+    assert desk.version(HOLD) == ABSENT
+
+
+async def test_the_hold_of_a_machine_ends_no_other_order_for_its_zincati():
+    desk, machine = Desk(), "0123456789abcdef0123456789abcdef"
+    client = client_of(machine)
+    assert client
+    await desk.orders.hold(machine, ALICES)
+    await desk.orders.hold(client, BOBS)
+    assert await desk.orders.unhold(machine) == ALICES
+    assert await desk.orders.unhold(client) == BOBS

@@ -185,3 +185,13 @@ def test_a_memory_that_is_none_is_an_error(more):
 def test_the_record_of_an_earlier_version_counts_no_reboot_of_the_userspace():
     raw = b'{"schema": 1, "version": "1", "at": "2026-05-01T02:10:00Z", "nonce": "n", "boot_id": "b"}'
     assert reboot_record.decode(raw, "key") == RebootRecord("1", NOW, "n", "b", userspace=0)
+
+
+def test_a_record_counts_in_whole_seconds_as_it_is_written():
+    record = RebootRecord.of(CLAIM, NOW + timedelta(microseconds=999_999))
+    assert reboot_record.decode(reboot_record.encode(record), "k") == record
+
+
+def test_a_record_without_causes_or_earlier_reboots_names_neither():
+    fields = json.loads(reboot_record.encode(RebootRecord("v", NOW, "n", "b")))
+    assert set(fields) == {"schema", "version", "at", "nonce", "boot_id", "userspace"}

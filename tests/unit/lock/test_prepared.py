@@ -179,6 +179,49 @@ def test_a_semaphore_that_moved_once_more_is_read():
     play(story)
 
 
+def test_one_that_has_left_with_its_slot_holds_nothing_back():
+    """It was never seen present, and would count as lost by now."""
+
+    async def story(scene):
+        prepared = await scene.prepared(present=("n2",))
+        scene.now += timedelta(seconds=TTL + 1)
+        await scene.lock.take(WAITER, prepared=prepared)
+        assert scene.wire.calls == {"swap": 1}
+
+    play(story)
+
+
+def test_a_record_of_another_claim_that_was_left_there_is_looked_at_again():
+    async def story(scene):
+        await scene.write(keys.holder_key("", "n3"), claim_record.encode(replace(WAITER, nonce="another")))
+        await scene.lock.take(WAITER, prepared=await scene.prepared())
+        assert scene.wire.calls["read"] >= 1
+        assert (await scene.group.read()).semaphore.holders == ("n2", "n3")
+
+    play(story)
+
+
+def test_more_than_one_swap_can_check_is_read_again_and_not_granted_unseen(monkeypatch):
+    monkeypatch.setattr("locksmith.lock.prepared.MOST_OPERATIONS", 1)
+
+    async def story(scene):
+        await scene.lock.take(WAITER, prepared=await scene.prepared())
+        assert scene.wire.calls["read"] >= 1
+        assert (await scene.group.read()).semaphore.holders == ("n2", "n3")
+
+    play(story)
+
+
+def test_a_slot_that_was_taken_so_is_released_without_a_reading_too():
+    async def story(scene):
+        await scene.lock.take(WAITER, prepared=await scene.prepared())
+        await scene.lock.release(WAITER)
+        assert scene.wire.calls["read"] == 0
+        assert (await scene.group.read()).semaphore.holders == ("n2",)
+
+    play(story)
+
+
 @pytest.mark.parametrize("change", ["another claim", "another number of slots", "a new holder", "too old", "no look"])
 def test_a_preparation_that_does_not_fit_is_not_used(change):
     async def story(scene):

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from locksmith.errors import StoreFullError, StoreUnavailableError
 from locksmith.lock.answer import Denied, Granted
 from locksmith.lock.backoff import Absence
 from locksmith.lock.errors import NotAdmittedError
@@ -130,5 +131,66 @@ def test_an_operators_recheck_ends_an_absence_and_says_so_once():
         away.lock._granted = False
         away.lock._follow(rechecked)
         assert away.lock._absence is not None, "the same recheck is no news"
+        away.lock._back_off._absences = 3
+        away.lock._follow(replace(rechecked, rechecked=NOW + timedelta(seconds=1)))
+        assert away.lock._back_off._absences == 0
+
+    play(story)
+
+
+def test_a_store_that_does_not_answer_is_an_error_also_while_it_is_away():
+    class Silent(MemoryStore):
+        async def read(self, keys):
+            raise StoreUnavailableError(f"no endpoint answers for {keys}")
+
+    async def story(loop):
+        away = Away(loop, 25.0)
+        away.lock.lock.guarded.store = Silent(away.server)
+        with pytest.raises(StoreUnavailableError):
+            await away.lock.take(claim("n1"))
+
+    play(story)
+
+
+def test_a_slot_that_a_late_take_has_won_ends_the_absence():
+    async def story(loop):
+        away = Away(loop, 25.0)
+        await RebootLock(MemoryStore(away.server), "").take(claim("n1"))
+        assert isinstance(await away.lock.take(claim("n1")), Granted)
+        assert away.lock._absence is None
+        assert away.lock._back_off._absences == 0
+
+    play(story)
+
+
+def test_an_error_that_every_machine_would_get_releases_no_slot_of_one_that_was_away():
+    class Full(MemoryStore):
+        async def read(self, keys):
+            if len(keys) > 2:
+                raise StoreFullError("the store has no space")
+            return await super().read(keys)
+
+    async def story(loop):
+        away = Away(loop, 25.0)
+        await RebootLock(MemoryStore(away.server), "").take(claim("n1"))
+        away.lock.lock.guarded.store = Full(away.server)
+        with pytest.raises(StoreFullError):
+            await away.lock.take(claim("n1"))
+
+    play(story)
+
+
+def test_after_a_take_that_failed_the_queue_is_read_again():
+    class Failing(MemoryStore):
+        async def swap(self, *_args, **_more):
+            raise StoreUnavailableError("no endpoint answers")
+
+    async def story(_loop):
+        server = MemoryServer()
+        store = Failing(server)
+        lock = QueuedLock(RebootLock(store, "", clock=lambda: NOW), Queue(MemoryStore(server), ""))
+        with pytest.raises(StoreUnavailableError):
+            await lock.take(claim("n1"))
+        assert lock._queue._view is None
 
     play(story)

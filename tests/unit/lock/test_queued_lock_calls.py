@@ -81,6 +81,47 @@ def test_a_call_waits_no_longer_than_its_limit_and_leaves_no_watch(limit):
     play(story)
 
 
+def test_a_call_without_time_opens_no_watch():
+    async def story(server):
+        wire = Wire()
+        first, second = lock(server), lock(server, MemoryStore(server, wire))
+        await first.take(claim("n1"))
+        assert isinstance(await second.take_soon(claim("n2"), 0), Denied)
+        assert "wait" not in wire.calls
+        await first.close()
+        await second.close()
+
+    play(story)
+
+
+def test_a_claim_that_is_resumed_after_another_has_no_take_on_its_way():
+    """Only the first claim of a program may have one, of an earlier run."""
+
+    async def story(server):
+        one = lock(server)
+        one.resume(claim("n1"), None)
+        assert one.is_undecided(claim("n1"))
+        one.resume(claim("n1", nonce="next"), None)
+        assert not one.is_undecided(claim("n1", nonce="next"))
+        await one.close()
+
+    play(story)
+
+
+def test_only_the_first_call_after_a_resume_believes_that_the_claim_has_no_slot():
+    async def story(server):
+        wire = Wire()
+        one = lock(server, MemoryStore(server, wire))
+        one.resume(claim("n1"), None)
+        assert isinstance(await one.take(claim("n1")), Granted)
+        wire.calls.clear()
+        assert isinstance(await one.take(claim("n1")), Granted)
+        assert "enter" not in wire.calls
+        await one.close()
+
+    play(story)
+
+
 def test_a_call_far_back_in_the_queue_does_not_wait():
     async def story(server):
         locks = [lock(server) for _ in range(KNOWN_FOR_A_SLOT + 2)]

@@ -12,7 +12,8 @@ from locksmith.lock.queue import CHECK_AFTER, Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
-from locksmith.lock.records.claim import FLEETLOCK, SERVER
+from locksmith.lock.records.claim import FLEETLOCK, SERVER, UNHEALTHY
+from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.node import Node, encode
 from locksmith.lock.records.order import Order
 from locksmith.store.memory import MemoryServer, MemoryStore
@@ -113,5 +114,54 @@ def test_a_client_and_a_daemon_of_one_id_have_places_of_their_own_and_one_slot()
         denied = await refused(lock(server).take(client))
         assert (denied.code, "held by n1 for its reboot" in denied.text) == ("other_claim", True)
         assert server.count(keys.waiters_prefix("")) == 0
+
+    run(story)
+
+
+def test_a_machine_that_a_failure_halts_alone_comes_back_with_the_resume():
+    """Its own `halt.after` is less than that of another in the queue, for whom it must not stand in the way."""
+
+    async def story(_loop):
+        server = MemoryServer()
+        store = MemoryStore(server)
+        await LockAdmin(lock(server).lock.guarded).set_max(2)
+        await RebootLock(store, "", clock=lambda: NOW).take(claim("n0"))
+        await RebootLock(store, "", clock=lambda: NOW).report_failure(claim("n0"), UNHEALTHY, "x.service has failed")
+        waiting = lock(server)
+        await waiting._queue.stand(claim("n1"))
+        await Queue(store, "", halt_after=HaltAfter(5)).stand(claim("n2"))
+        assert (await refused(waiting.take(claim("n1")))).code == "halt"
+        assert waiting._absence is not None
+        assert waiting._absence.key == keys.resume_key("")
+        waiting.rest()
+
+    run(story)
+
+
+def test_after_a_denial_a_take_that_was_sent_before_it_may_still_win():
+    async def story(_loop):
+        server = MemoryServer()
+        machine, next_claim = lock(server), claim("n1", nonce="next")
+        await machine.take(claim("n1"))
+        await machine.release(claim("n1"), fence_pending=False, why="done")
+        await freeze(server)
+        machine._back_off.failed("", "", 0.0, began=0.0)
+        assert (await refused(machine.take(next_claim))).code == "freeze"
+        assert machine.is_undecided(next_claim)
+        assert machine._back_off._failing is None, "the store has answered"
+        machine.rest()
+
+    run(story)
+
+
+def test_a_slot_that_is_held_counts_as_an_answer_too():
+    async def story(_loop):
+        server = MemoryServer()
+        await lock(server).take(claim("n0"))
+        machine = lock(server)
+        machine._back_off.failed("", "", 0.0, began=0.0)
+        assert (await refused(machine.take(claim("n1")))).code == "slot"
+        assert machine._back_off._failing is None
+        machine.rest()
 
     run(story)

@@ -18,11 +18,12 @@ from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
 from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.protocol import Change
 from tests.builders.claims import NOW
 from tests.builders.claims import claim as daemons
 from tests.builders.groups import Group, lost, scene
 from tests.builders.locks import Bench, both_manners, claim
-from tests.harness.fault_script import LATE
+from tests.harness.fault_script import LATE, FaultScript
 
 
 async def test_what_went_wrong_with_one_claim_is_not_written_into_the_record_of_the_next():
@@ -269,3 +270,24 @@ async def test_an_id_without_a_record_is_released_once_and_one_with_a_record_nev
     assert not await bench.lock.release_legacy("n1")
     assert not await bench.lock.release_legacy("n2")
     assert bench.semaphore().holders == ("n2",)
+
+
+@pytest.mark.parametrize(("slots", "free"), [(None, True), (1, True), (2, False)])
+def test_a_change_that_tells_no_value_counts_as_a_lock_with_one_free_slot(slots, free):
+    lock = RebootLock(MemoryStore(MemoryServer()), "")
+    assert lock._own.frees(slots, Change()) is free
+
+
+def test_where_each_incident_halts_no_machine_is_counted():
+    """To count thousands of machines for every attempt would be a load."""
+
+    async def story(group):
+        await group.orders.admin.set_max(3)
+        sick = await group.reboots("n1")
+        await sick.report_failure(daemons("n1"), UNHEALTHY, "x.service has failed")
+        script = FaultScript()
+        with pytest.raises(NotAdmittedError):
+            await RebootLock(MemoryStore(group.server, script), "").take(daemons("n3"))
+        assert set(script.calls) == {"read"}
+
+    scene(story)

@@ -8,6 +8,7 @@ import pytest
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import ChangedClaimError, MidRebootError, NotManualError
 from locksmith.lock.guarded import Guarded
+from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, node, semaphore, states
 from locksmith.lock.records.claim import COMMAND, MANUAL, UNHEALTHY
 from locksmith.lock.records.node import Node
@@ -70,6 +71,37 @@ async def test_the_late_attempt_of_an_unlock_that_was_refused_wins_no_more():
     bench.script.meanwhile = is_there
     with pytest.raises(MidRebootError):
         await bench.admin.unlock("n1", frees=Frees.UNASKED)
+    assert bench.script.arrive_late() == ["too late"]
+    assert bench.semaphore().holders == ("n1",)
+
+
+@both_manners
+async def test_an_unlock_that_was_refused_frees_nothing_after_the_machine_has_gone_again(stepwise):
+    bench = Bench(stepwise=stepwise)
+    await bench.lock.take(claim("n1"))
+    await bench.lock.commit(claim("n1"))
+    bench.script.fates = [LATE]
+    node_key = keys.node_key("", "n1")
+    bench.script.meanwhile = lambda: MemoryStore(bench.server).create(node_key, node.encode(N1))
+    with pytest.raises(MidRebootError):
+        await bench.admin.unlock("n1", frees=Frees.UNASKED)
+    await MemoryStore(bench.server).delete(node_key, bench.server.read(node_key).version)
+    assert bench.script.arrive_late() == ["too late"]
+    assert bench.semaphore().holders == ("n1",)
+
+
+@both_manners
+async def test_a_manual_unlock_that_was_refused_frees_nothing_later(stepwise):
+    bench = Bench(stepwise=stepwise)
+    await bench.lock.take(claim("n1", kind=MANUAL))
+    bench.script.fates = [LATE]
+
+    async def is_a_reboot():
+        bench.put(claim_record.encode(claim("n1")), keys.holder_key("", "n1"))
+
+    bench.script.meanwhile = is_a_reboot
+    with pytest.raises((NotManualError, ChangedClaimError)):
+        await bench.admin.unlock("n1", frees=Frees.MANUAL)
     assert bench.script.arrive_late() == ["too late"]
     assert bench.semaphore().holders == ("n1",)
 
