@@ -22,11 +22,11 @@ from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, node
 from locksmith.lock.records import order as order_record
 from locksmith.lock.records.claim import COMMAND, COMMITTED, FAILED, MANUAL, UNHEALTHY, Claim
-from locksmith.lock.records.incident import HaltAfter, Incident, parse_halt_after
+from locksmith.lock.records.incident import EXPIRED, HaltAfter, Incident, parse_halt_after
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.store.memory import MemoryStore
-from locksmith.store.protocol import Position
+from locksmith.store.protocol import ABSENT, Position, Put
 from tests.builders.claims import NOW, claim
 from tests.builders.groups import FREEZE, Group, scene, seen_for_hours
 from tests.harness.fault_script import ANSWER_LOST, ARRIVES, DROPPED, LATE, NEVER_SENT, FaultScript, StepwiseStore
@@ -394,6 +394,67 @@ def test_what_goes_wrong_while_a_resume_is_under_way_halts_again(monkeypatch):
         assert "n1" not in str(error)
 
     scene(story)
+
+
+def test_endpoints_of_two_clusters_give_no_slot(tmp_path):
+    class Split(SeenRevision):
+        split = "the etcd endpoints belong to different clusters"
+
+    async def story(group):
+        with pytest.raises(NotAdmittedError, match="belong to different clusters") as refused:
+            await group.lock(mark=Split(Paths(tmp_path), 3, ["memory"])).take(claim("n1"))
+        assert (refused.value.code, refused.value.key) == ("other_cluster", keys.resume_key(""))
+
+    scene(story)
+
+
+def test_a_hold_says_whether_its_machine_has_a_slot():
+    async def story(group):
+        lock = group.lock()
+        await group.present("n1")
+        await lock.take(claim("n1"))
+        for name in ("n1", "n2"):
+            await group.orders.hold(name, replace(FREEZE, nonce=name))
+        with pytest.raises(NotAdmittedError, match="held back") as with_a_slot:
+            await lock.commit(claim("n1"))
+        without = await group.refuses("hold", "n2")
+        assert (with_a_slot.value.held, without.held) == (True, False)
+
+    scene(story)
+
+
+@pytest.mark.parametrize("rules", [{"repeat": 600.0}, {"max_per_day": 3}, {}])
+def test_a_reboot_record_that_cannot_be_read_is_a_no_where_it_matters(rules):
+    async def story(group):
+        group.server.commit([Put(keys.reboot_key("", "n1"), b"junk", ABSENT)])
+        take = group.lock().take(claim("n1"))
+        if not rules:
+            await take
+            return
+        with pytest.raises(CorruptValueError, match="reboots/n1"):
+            await take
+
+    scene(story, **rules)
+
+
+def test_a_slot_that_has_expired_halts_a_group_in_which_no_machine_holds_one():
+    async def story(group):
+        gone = [Incident(claim("n9"), EXPIRED, "it was lost, and its slot has expired")]
+        group.server.commit([Put(keys.incidents_key(""), incident_record.encode(gone), ABSENT)])
+        assert "n9" in str(await group.refuses("halt", "n1"))
+
+    scene(story)
+
+
+def test_a_group_that_never_halts_asks_for_no_other_holder():
+    async def story(group):
+        await group.orders.admin.set_max(2)
+        await group.lock().take(claim("n1"))
+        asked = FaultScript()
+        await group.lock(asked).take(claim("n2"))
+        assert asked.calls == ["read", "swap"]
+
+    scene(story, halt_after=parse_halt_after("off"))
 
 
 def test_a_slot_expires_only_where_that_is_wanted_and_leaves_an_incident():

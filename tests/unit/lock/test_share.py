@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from locksmith.errors import CorruptValueError, OutcomeUnknownError
+from locksmith.errors import CorruptValueError, OutcomeUnknownError, StoreRefusedError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import SlotsBusyError
 from locksmith.lock.reboot_lock import RebootLock
@@ -129,6 +129,52 @@ async def test_a_fleet_that_grows_while_all_slots_are_held_gets_another(stepwise
     group.present(*range(10, 20))
     await group.lock.take(claim("n2"))
     assert group.semaphore == Semaphore(2, ("n1", "n2"))
+
+
+async def test_a_number_that_changes_beside_a_free_slot_goes_with_the_take():
+    group = Group()
+    group.present(*range(20))
+    await group.admin.set_share("10%")
+    await group.lock.take(claim("n1"))
+    group.present(*range(20, 30))
+    group.script.calls.clear()
+    await group.lock.take(claim("n2"))
+    assert (group.semaphore, group.script.calls.count("swap")) == (Semaphore(3, ("n1", "n2")), 1)
+
+
+async def test_a_number_that_is_written_at_once_takes_one_write_and_the_take_another():
+    group = Group()
+    group.present(*range(10))
+    await group.admin.set_share("10%")
+    await group.lock.take(claim("n1"))
+    group.present(*range(10, 20))
+    group.script.calls.clear()
+    await group.lock.take(claim("n2"))
+    assert (group.semaphore, group.script.calls.count("swap")) == (Semaphore(2, ("n1", "n2")), 2)
+
+
+async def test_a_share_whose_number_has_landed_is_not_written_again():
+    group = Group()
+    group.present(*range(20))
+    await group.admin.set_share("10%")
+    await group.lock.take(claim("n1"))
+    before = group.server.read(SHARE).version
+    await group.lock.take(claim("n2"))
+    assert group.server.read(SHARE).version == before
+
+
+async def test_no_number_is_written_where_the_other_keyspace_is_in_use():
+    async def in_use():
+        raise StoreRefusedError("the v2 keyspace is in use")
+
+    group = Group()
+    group.present(*range(10))
+    await group.admin.set_share("10%")
+    await group.lock.take(claim("n1"))
+    group.present(*range(10, 20))
+    with pytest.raises(StoreRefusedError, match="in use"):
+        await RebootLock(group.store, "", limit=5, guard=in_use).take(claim("n2"))
+    assert group.semaphore == Semaphore(1, ("n1",))
 
 
 @both_manners
