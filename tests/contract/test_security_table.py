@@ -61,7 +61,7 @@ def fleetlock_certificate_revoked(world):
     shown = world.certificate(stolen)
     assert world.fleetlock_without_secret("vpn", certificate=shown)
     assert world.tool("server", "enroll", "revoke", stolen) == 0
-    wait_until(lambda: not world.fleetlock_without_secret("vpn", certificate=shown), "it is refused", LIMIT)
+    wait_until(lambda: not world.can_release("vpn", shown), "the certificate is refused", LIMIT)
     assert world.fleetlock_without_secret("vpn", certificate=world.certificate(ONE))
     return world.fleetlock_without_secret("vpn", certificate=world.certificate(stolen))
 
