@@ -18,6 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from locksmith.server.garbage import is_freed
 from locksmith.server.requests import NOT_HTTP
 from locksmith.util.visits import RESET, Stage, Visit
 
@@ -123,6 +124,10 @@ class InOne:
         self._flush()
         self._transport.close()
 
+    def is_freed(self) -> bool:
+        """Let go of it after its end; False: only a collection of garbage can."""
+        return is_freed(self._transport)
+
     def _flush(self) -> None:
         head, self._head = self._head, b""
         if self._soon is not None:
@@ -136,7 +141,7 @@ class Connection(H11Protocol):
     """uvicorn's protocol for one connection; `lost` is called at its end."""
 
     ended: ClassVar[int] = 0
-    """How many have ended in this process."""
+    """How many have ended in this process, and wait for a collection of garbage."""
 
     def __init__(self, config: Config, state: ServerState, guest: Guest, lost: Any) -> None:
         super().__init__(config, state, {"guest": guest})
@@ -153,7 +158,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         super().connection_lost(exc)
-        Connection.ended += 1
+        Connection.ended += not cast("InOne", self.transport).is_freed()
         self._unset_keepalive_if_required()
         self.guest.leave()
         self._lost(self.guest)

@@ -2,9 +2,9 @@
 
 Most objects are freed as soon as no other has them. Those that have each other are found by going through all objects.
 With 10,000 machines that wait there are millions, so that stops the event loop for a good part of a second, and Python
-does it dozens of times while the machines come. So here it goes through what is new. Of a connection that has ended,
-most is freed at once (connection.py); asyncio's transport stays, with 3 KiB. So Python goes through everything after
-many connections have ended, or after a long while.
+does it dozens of times while the machines come. So here it goes through what is new. A connection that has ended is
+freed at once (connection.py), but with TLS asyncio's transport stays, with 3 KiB. So Python goes through everything
+after many such connections have ended, or after a long while.
 """
 
 import asyncio
@@ -19,14 +19,27 @@ TOGETHER: Final = 50
 NEVER: Final = 1_000_000
 """Of those, before it goes through everything: their number does not decide that."""
 ENDED: Final = 5_000
-"""Connections that have ended, after which it goes through everything."""
+"""Connections that have ended and were not freed, after which it goes through everything."""
 EVERYTHING_AFTER: Final = 1800.0
 """Seconds after which it does so in any case."""
 CHECK_AFTER: Final = 10.0
 
+_OWN_METHODS: Final = ("_read_ready_cb", "_write_ready")
+"""Under these names CPython's transport of a socket has methods of its own, and so itself; the second from 3.12 on."""
+
+
+def is_freed(transport: asyncio.BaseTransport) -> bool:
+    """Let go of the transport of a connection that has ended; False: a collection has to find it."""
+    own = vars(transport)
+    found = [own.pop(name) for name in _OWN_METHODS if name in own]
+    return bool(found)
+
 
 async def collect_seldom(ended: Callable[[], int]) -> None:
-    """Have garbage in this process collected seldom, until this is cancelled. `ended`: connections that have ended."""
+    """Have garbage in this process collected seldom, until this is cancelled.
+
+    `ended` tells how many connections have ended and were not freed.
+    """
     loop, before = asyncio.get_running_loop(), gc.get_threshold()
     gc.collect()
     gc.freeze()  # what has been imported stays
