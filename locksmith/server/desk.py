@@ -174,8 +174,8 @@ class Desk:
             return None
 
     @asynccontextmanager
-    async def _asking(self, group: str, client: str) -> AsyncIterator[ClientSlots]:
-        """Give the slots for a call that asks etcd."""
+    async def _asking(self, group: str, client: str, *, releases: bool = False) -> AsyncIterator[ClientSlots]:
+        """Give the slots for a call that asks etcd; `releases`: it may free a slot, or a place, for others."""
         rehearsals = self._rehearsals.get(group)
         if rehearsals is None:
             yield self._slots(group)
@@ -184,7 +184,7 @@ class Desk:
         try:
             yield self._slots(group, store)
         finally:
-            rehearsals.asked(client, store)
+            rehearsals.asked(client, store, releases=releases)
 
     async def _ask(self, group: str, client: str, slots: ClientSlots, *, again: bool = False) -> Refusal | None:
         cycle = await slots.read(client)
@@ -231,7 +231,7 @@ class Desk:
         return await self._windows(group, slots.store).closed(self._local(), begun=begun)
 
     async def _steady_state(self, group: str, client: str, _again: bool) -> Refusal | None:
-        async with self._asking(group, client) as slots:
+        async with self._asking(group, client, releases=True) as slots:
             return await self._release(client, slots)
 
     async def _release(self, client: str, slots: ClientSlots) -> Refusal | None:

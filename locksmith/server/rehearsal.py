@@ -152,6 +152,7 @@ class Rehearsals:
         self._mirror = hub.mirrors.of(group)
         self._store = store
         self._calls: dict[str, _Asked] = {}
+        self._release: _Asked | None = None
         self._kept = KeptPlaces(self._mirror, group)
         self.on_mirror = RehearsalStore(hub.mirrors.views(group), self._kept, store)
         """The store of all rehearsals."""
@@ -160,21 +161,30 @@ class Rehearsals:
         """Give the store of a call that asks etcd."""
         return CallStore(self._store, self._mirror, self._kept)
 
-    def asked(self, client: str, store: CallStore) -> None:
-        """Note that a call of a client has asked etcd."""
+    def asked(self, client: str, store: CallStore, *, releases: bool = False) -> None:
+        """Note that a call of a client has asked etcd; one that `releases` concerns all clients."""
         now = _now()
         self._calls.pop(client, None)
         for other, call in tuple(islice(self._calls.items(), 2)):  # the oldest come first
             if call.at < now - KEPT_FOR:
                 del self._calls[other]
         self._calls[client] = _Asked(store.revision, store.unclear, now)
+        if releases:
+            self._release = self._calls[client]
 
     def knows(self, client: str) -> bool:
-        """Tell whether the mirror is current, and has all that earlier calls of the client here have done."""
-        freshness, call = self._mirror.freshness, self._calls.get(client)
+        """Tell whether the mirror is current, and has all that matters here of what earlier calls have done.
+
+        That is what the client has done itself, and the last release: a slot that was just freed is not refused.
+        """
+        freshness = self._mirror.freshness
         if not freshness.current or freshness.age is None:
             return False
-        if call is None or call.at < _now() - freshness.age:
+        proven_at = _now() - freshness.age
+        return all(self._has(call, proven_at) for call in (self._calls.get(client), self._release))
+
+    def _has(self, call: _Asked | None, proven_at: float) -> bool:
+        if call is None or call.at < proven_at:
             return True
         return not call.unclear and call.revision <= self._mirror.proven_revision
 

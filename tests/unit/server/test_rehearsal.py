@@ -227,6 +227,25 @@ def test_the_first_takes_the_slot_as_soon_as_it_is_free():
     play(story)
 
 
+@pytest.mark.parametrize("releases", [False, True])
+def test_a_release_that_memory_does_not_have_yet_concerns_all_clients(releases):
+    """Else the next client is refused right after the slot was freed, and calls again after five minutes."""
+
+    async def story(fleet):
+        async with served(fleet) as desk:
+            rehearsals = desk._rehearsals[G]
+            call = rehearsals.call_store()
+            call.revision = fleet.server.revision + 1
+            rehearsals.asked("c1", call, releases=releases)
+            assert (rehearsals.knows("c1"), rehearsals.knows("c2")) == (False, not releases)
+            await fleet.store().create("elsewhere", b"")
+            await asyncio.sleep(SETTLED)
+            assert rehearsals.knows("c1")
+            assert rehearsals.knows("c2")
+
+    play(story)
+
+
 def test_memory_that_takes_a_slot_for_free_gives_none():
     """The server hears nothing any more. Another has taken the slot meanwhile."""
 
