@@ -165,7 +165,9 @@ class Desk:
     async def _foresee(self, group: str, client: str) -> Refusal | None:
         """Give the refusal that follows from what is in memory; None: etcd is to be asked."""
         rehearsals, mark = self._rehearsals.get(group), self._mark_of(group)
-        if rehearsals is None or not rehearsals.knows(client) or (mark is not None and (mark.verdict or mark.split)):
+        if rehearsals is None or (mark is not None and (mark.verdict or mark.split)):
+            return None
+        if not await rehearsals.knows_soon(client):
             return None
         try:
             return await self._ask(group, client, self._slots(group, rehearsals.on_mirror, rehearsed=True))

@@ -141,6 +141,8 @@ class _Asked:
     at: float
 
 
+SOON: Final = 0.05
+"""Seconds for which a call waits for the mirror; etcd tells it of a change within a few milliseconds."""
 KEPT_FOR: Final = FRESH
 """Seconds for which a call is remembered: what is current by then was read after it."""
 
@@ -170,7 +172,16 @@ class Rehearsals:
                 del self._calls[other]
         self._calls[client] = _Asked(store.revision, store.unclear, now)
         if releases:
-            self._release = self._calls[client]
+            self._release = _Asked(store.revision, False, now)
+
+    async def knows_soon(self, client: str) -> bool:
+        """Tell the same, after a moment in which the mirror may hear of what it lacks."""
+        until, call = _now() + SOON, self._calls.get(client)
+        if call is not None and call.unclear:
+            return self.knows(client)  # no change tells what has become of it
+        while not self.knows(client) and self._mirror.freshness.current and (left := until - _now()) > 0:
+            await self._mirror.changed(self._mirror.revision, left)
+        return self.knows(client)
 
     def knows(self, client: str) -> bool:
         """Tell whether the mirror is current, and has all that matters here of what earlier calls have done.
