@@ -162,7 +162,7 @@ def test_without_its_limit_a_group_has_back_what_it_spent_on_it(plan):
     """Where one thing takes nearly all of the time: without it, at least a part of that is saved.
 
     Not all of it: behind a limit stands the next one, and while a window is closed the slots become free. Machines
-    that come later are left out: what they wait for is in the way of nobody. All reboots take as long: one that takes
+    that come later are left out: what they wait for is in the way of no other. All reboots take as long: one that takes
     much longer than the others ends last, whenever it begins.
     """
     plan = replace(plan, arrives=0.0, reboot=TEN_MINUTES)

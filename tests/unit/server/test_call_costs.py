@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 
 import pytest
 
@@ -10,38 +9,23 @@ from locksmith.lock.records.claim import COMMITTED
 from locksmith.server.hub import Hub
 from locksmith.server.refusal import RefusalKind
 from tests.builders.desks import play
+from tests.builders.hubs import Counted, following
 from tests.builders.one_store import G
 
 
-class Counted:
-    """A network that counts what is asked."""
-
-    def __init__(self):
-        self.calls: Counter[str] = Counter()
-
-    async def carry(self, call):
-        await asyncio.sleep(0.001)
-        self.calls[call.name] += 1
-        return call.apply()
-
-    async def of(self, call):
-        self.calls.clear()
-        assert await call is None
-        return dict(self.calls)
+async def costs(network, call):
+    """Make a call that succeeds, and count what it asks of the store."""
+    network.calls.clear()
+    assert await call is None
+    return dict(network.calls)
 
 
 @contextlib.asynccontextmanager
 async def served(fleet, network):
     desk, hub = fleet.desk(network), Hub(fleet.store(), [G])
     desk.wait_by(hub)
-    hub.start()
-    mirror = hub.mirrors.of(G)
-    while not mirror.freshness.current:
-        await mirror.changed(mirror.revision, 1)
-    try:
+    async with following(hub, G):
         yield desk
-    finally:
-        await hub.close()
 
 
 GRANT = {"read": 3, "enter": 1, "range": 1, "swap": 2, "create": 1}
@@ -59,8 +43,8 @@ def test_a_grant_and_its_release_cost_the_same_whoever_holds_the_other_slots(oth
         await desk.steady_state(G, "c0")
         for number in range(others):
             assert await desk.pre_reboot(G, f"o{number}") is None
-        assert await network.of(desk.pre_reboot(G, "c1")) == GRANT
-        assert await network.of(desk.steady_state(G, "c1")) == RELEASE
+        assert await costs(network, desk.pre_reboot(G, "c1")) == GRANT
+        assert await costs(network, desk.steady_state(G, "c1")) == RELEASE
 
     play(story)
 
@@ -73,7 +57,7 @@ def test_the_first_in_the_queue_takes_its_slot_without_writing_its_place_again()
             assert (await desk.pre_reboot(G, "c2")).kind is RefusalKind.NO_SLOT
             assert await desk.steady_state(G, "c1") is None
             await asyncio.sleep(30)
-            assert await network.of(desk.pre_reboot(G, "c2")) == {
+            assert await costs(network, desk.pre_reboot(G, "c2")) == {
                 "read": 3,
                 "get": 1,
                 "range": 1,

@@ -13,25 +13,11 @@ from locksmith.server.group_mirror import GroupMirror
 from locksmith.server.proven_reads import FarBack, Proofs
 from locksmith.server.shared_reads import SharedReads
 from locksmith.store.memory import MemoryServer, MemoryStore
+from tests.builders.hubs import Counted
 from tests.sim.virtual_time import run
 
 G = "web"
 LOCK = keys.semaphore_key(G)
-
-
-class Counted:
-    """A network that counts what is asked; it can be cut."""
-
-    def __init__(self):
-        self.calls: Counter[str] = Counter()
-        self.cut = False
-
-    async def carry(self, call):
-        await asyncio.sleep(0.001)
-        if self.cut:
-            raise StoreUnavailableError("the network is cut")
-        self.calls[call.name] += 1
-        return call.apply()
 
 
 class Site:

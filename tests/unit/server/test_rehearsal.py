@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from locksmith.errors import StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.queue import POLLED_TTL
 from locksmith.lock.records import keys, semaphore
@@ -18,6 +16,7 @@ from locksmith.server.kept_places import RECENT
 from locksmith.window.window_set import WindowSet
 from tests.builders.claims import claim
 from tests.builders.desks import POLL, play
+from tests.builders.hubs import Counted, following
 from tests.builders.one_store import G
 
 DAY = {"day": WindowSet.parse(["10:00 for 1h"], [])}
@@ -25,34 +24,13 @@ SETTLED = 30
 """Seconds after which the mirror has all that was done before."""
 
 
-class Counted:
-    """A network that counts what is asked; it can be cut."""
-
-    def __init__(self):
-        self.calls: Counter[str] = Counter()
-        self.cut = False
-
-    async def carry(self, call):
-        await asyncio.sleep(0.001)
-        self.calls[call.name] += 1
-        if self.cut:
-            raise StoreUnavailableError("the network is cut")
-        return call.apply()
-
-
 @contextlib.asynccontextmanager
 async def served(fleet, network=None, of_hub=None, **settings):
     """A server that keeps its group in memory; its hub has a network of its own."""
     desk, hub = fleet.desk(network, **settings), Hub(fleet.store(of_hub), [G])
     desk.wait_by(hub)
-    hub.start()
-    mirror = hub.mirrors.of(G)
-    while not mirror.freshness.current:
-        await mirror.changed(mirror.revision, 1)
-    try:
+    async with following(hub, G):
         yield desk
-    finally:
-        await hub.close()
 
 
 def kind(refusal) -> str:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -21,26 +20,12 @@ from locksmith.server.identity import Identity, Role
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
 from tests.builders.claims import claim
+from tests.builders.hubs import Counted, following
 from tests.builders.machine_desks import play
 from tests.builders.one_store import G
 
 AGES = 260
 """Seconds: many times as long as any lease."""
-
-
-class Counted:
-    """A network that counts what is asked; it can be cut."""
-
-    def __init__(self):
-        self.calls: Counter[str] = Counter()
-        self.cut = False
-
-    async def carry(self, call):
-        await asyncio.sleep(0.001)
-        if self.cut:
-            raise LocksmithError("the network is cut")
-        self.calls[call.name] += 1
-        return call.apply()
 
 
 @contextlib.asynccontextmanager
@@ -49,14 +34,8 @@ async def served(servers, network=None):
     desk = servers.desk(network)
     hub = Hub(desk.store, [G])
     desk.wait_by(hub)
-    hub.start()
-    mirror = hub.mirrors.of(G)
-    while not mirror.freshness.current:
-        await mirror.changed(mirror.revision, 1)
-    try:
+    async with following(hub, G):
         yield desk
-    finally:
-        await hub.close()
 
 
 class Machine:
