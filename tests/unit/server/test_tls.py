@@ -12,6 +12,7 @@ import pytest
 from locksmith.config.server_model import ServedGroup, ServerSettings
 from locksmith.errors import UsageError
 from locksmith.server import door
+from locksmith.server.connection import Connection
 from locksmith.server.service import tls_of
 from tests.builders.few_slots import FewSlots
 from tests.builders.fleetlock_site import ANYBODY, site_of
@@ -71,6 +72,18 @@ async def test_a_renewed_certificate_is_used_for_the_next_connection(authority, 
         assert "cannot be used, so those before stay in use" in caplog.text
         renew(settings, authority.issue("later"))
         assert await served_serial(site) not in {first, second}
+
+
+async def test_a_connection_with_tls_that_has_ended_waits_for_a_collection(authority, settings):
+    """asyncio's transport below TLS holds itself, so the server has to know how many there are."""
+    async with site_of(FewSlots(), context=tls_of(settings)) as site:
+        site.trusting = trusting(authority)
+        before = Connection.ended
+        assert await site.ask() == (200, {})
+        async with asyncio.timeout(10):
+            while Connection.ended == before:  # noqa: ASYNC110 - when the server has seen its end
+                await asyncio.sleep(0.01)
+        assert Connection.ended == before + 1
 
 
 async def test_an_expired_certificate_is_warned_of(authority, settings, caplog):
