@@ -143,6 +143,7 @@ def test_what_blocks_a_machine_is_in_the_journal(machine: Machine, etcd: Etcd) -
     machine.run("locksmithctl", "recheck")
     assert "operator" in wait_for(machine, events.SLOT_LOST)["LOCKSMITH_REASON"]
     wait_for(machine, events.ABORTED)
+    wait_until(lambda: code_of(machine) == "retry", limit=LIMIT, what="the aborted slot is released in etcd too")
 
     etcd.members[0].freeze()
     machine.run("locksmithctl", "recheck")

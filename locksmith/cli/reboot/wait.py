@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import click
 
 from locksmith.cli.go_flags import GoOption
-from locksmith.errors import LockError, StoreError, UsageError
+from locksmith.errors import LockError, LocksmithError, StoreError, UsageError
 from locksmith.lock.answer import Answer, Denied
 from locksmith.window.duration import parse_duration
 
@@ -71,8 +71,15 @@ class QueueWait:
             return str(error), False
         if not isinstance(answer, Denied):
             return "", False
-        more = await self.who_holds() if self.who_holds is not None and answer.code == "slot" else ""
+        more = await self._holders() if answer.code == "slot" else ""
         return more or answer.text, True
+
+    async def _holders(self) -> str:
+        """Say who has the slots. An error here ends no wait: the answer is known without it."""
+        if self.who_holds is not None:
+            with contextlib.suppress(LocksmithError):
+                return await self.who_holds()
+        return ""
 
     async def _pause(self, changed: Callable[[float], Awaitable[bool]] | None, limit: float) -> None:
         with contextlib.suppress(TimeoutError):
