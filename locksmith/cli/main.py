@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "groups": "locksmith.cli.commands.groups:groups",
     "lock": "locksmith.cli.commands.lock:lock",
     "unlock": "locksmith.cli.commands.lock:unlock",
-    "set-max": "locksmith.cli.commands.status:set_max",
+    "set-max": "locksmith.cli.commands.set_max:set_max",
     "freeze": "locksmith.cli.commands.freeze:freeze",
     "thaw": "locksmith.cli.commands.freeze:thaw",
     "hold": "locksmith.cli.commands.freeze:hold",

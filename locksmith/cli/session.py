@@ -6,7 +6,6 @@ The configuration and the store's clients are loaded when a command first needs 
 import contextlib
 import os
 import pwd
-import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -49,6 +48,8 @@ def invoking_user() -> str:
 
 def new_claim(holder: str, kind: str, reason: str) -> Claim:
     """Make a claim of the person who types, here and now."""
+    import secrets
+
     return Claim(
         holder=holder,
         kind=kind,

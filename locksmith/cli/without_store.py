@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from locksmith.host.paths import Paths
 
 
+OF_NO_SERVER = frozenset({"off", "reboot", "etcd-lock"})
+"""Strategies of locksmith whose slots no server grants. They need not be loaded, with the whole loop, to tell that."""
+
+
 def shares_store(config: "Config", paths: "Paths", strategy: str = "") -> bool:
     """Whether a strategy (that of the configuration, if none is named) coordinates through a store.
 
@@ -28,6 +32,8 @@ def shares_store(config: "Config", paths: "Paths", strategy: str = "") -> bool:
 
 def asked_server(config: "Config", paths: "Paths", strategy: str = "") -> str:
     """Name the server that grants the slots of a strategy; empty: the strategy has a store, or no slots."""
+    if (strategy or config.strategy) in OF_NO_SERVER:
+        return ""
     from locksmith.agent.strategy import asks_server
 
     found = _strategy(config, paths, strategy)

@@ -21,7 +21,7 @@ CALENDARS = (keys.OPEN_CALENDARS, keys.BLACKOUT_CALENDARS)
 def read_calendars(settings: Settings) -> WindowSet:
     """Give the events of all files, with the zone of the windows. `UsageError`: one cannot be used."""
     name = settings.value(keys.ZONE, "")
-    if not any(map(settings.of, CALENDARS)):
+    if not any(settings.value(key, ()) for key in CALENDARS):
         return WindowSet((), (), name)
     from locksmith.window import ical  # noqa: PLC0415 - each call of the tool reads the configuration
 

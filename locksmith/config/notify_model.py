@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
-from locksmith.fleet.notice_text import Templates
-from locksmith.lock.records.notice import EVENTS
+from locksmith.fleet.notice_templates import Templates
+from locksmith.lock.records.notice_events import EVENTS
 
 
 @dataclass(frozen=True, slots=True)

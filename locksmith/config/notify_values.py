@@ -8,9 +8,9 @@ from typing import Any, Final
 from locksmith.config.notify_model import Target
 from locksmith.config.values import PATH, TEXTS, Kind, type_name
 from locksmith.errors import UsageError
-from locksmith.fleet.notice_text import Templates, problem_of
+from locksmith.fleet.notice_templates import Templates, problem_of
 from locksmith.lock.records.keys import group_prefix
-from locksmith.lock.records.notice import EVENTS
+from locksmith.lock.records.notice_events import EVENTS
 from locksmith.util.words import instead_of
 
 TARGET_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

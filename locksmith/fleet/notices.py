@@ -13,7 +13,7 @@ from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.phrases import group_name, how_words
 from locksmith.fleet.rollout import OWN
 from locksmith.lock.records import incident as incidents
-from locksmith.lock.records import keys, notice
+from locksmith.lock.records import keys, notice_events
 from locksmith.lock.records.claim import FAILED, REBOOTS, Claim
 from locksmith.lock.records.claim import UNHEALTHY as SICK
 from locksmith.lock.records.event import HELD, REBOOTED, THAW, Event
@@ -33,16 +33,16 @@ LONGEST_HEADLINE: Final = 240
 LONGEST_SENTENCE: Final = 1500
 
 _EVENT_OF: Final = {
-    SICK: notice.UNHEALTHY,
-    FAILED: notice.UNHEALTHY,
-    ORPHANED: notice.UNHEALTHY,
-    incidents.LOST: notice.LOST,
-    EXPIRED: notice.LOST,
+    SICK: notice_events.UNHEALTHY,
+    FAILED: notice_events.UNHEALTHY,
+    ORPHANED: notice_events.UNHEALTHY,
+    incidents.LOST: notice_events.LOST,
+    EXPIRED: notice_events.LOST,
 }
 _WORDS: Final = {
-    notice.UNHEALTHY: "unhealthy after a reboot",
-    notice.LOST: "lost: down for a reboot, and not back",
-    notice.OVERDUE: "overdue: the reboot takes longer than it may",
+    notice_events.UNHEALTHY: "unhealthy after a reboot",
+    notice_events.LOST: "lost: down for a reboot, and not back",
+    notice_events.OVERDUE: "overdue: the reboot takes longer than it may",
 }
 
 
@@ -135,7 +135,7 @@ class _Comparison:
             ends = f", until {clock(order.until, now)}" if order.until else ""
             why = f": {order.reason}" if order.reason else ""
             self._add(
-                notice.FROZEN,
+                notice_events.FROZEN,
                 [since.isoformat()],
                 f"{self._group} is frozen",
                 f"{self._group} is frozen by {order.who or 'an operator'} since {clock(since, now)}{ends}{why}. "
@@ -146,7 +146,7 @@ class _Comparison:
             who = f" by {thaw.who}" if thaw and thaw.who else ""
             why = f": {thaw.reason}" if thaw and thaw.reason else ""
             self._add(
-                notice.THAWED,
+                notice_events.THAWED,
                 [before.isoformat()],
                 f"{self._group} is thawed",
                 f"{self._group} is thawed{who}{why}. It had been frozen since {clock(before, now)}.",
@@ -169,7 +169,7 @@ class _Comparison:
         rebooted = {one.holder for one in self._past if _is_reboot(one) and one.at >= began}
         how_many = f"{len(rebooted)} {'machines' if len(rebooted) != 1 else 'machine'} rebooted in "
         self._add(
-            notice.DONE,
+            notice_events.DONE,
             [began.isoformat()],
             f"the rollout of {self._group} is done",
             f"The rollout of {self._group} is done: {how_many if rebooted else 'it took '}{span(quiet - began)}. "
@@ -181,7 +181,7 @@ class _Comparison:
         names = listed([one.name for one in down])
         many = f"{wanted} machines need a reboot" if wanted != 1 else "one machine needs a reboot"
         self._add(
-            notice.BEGINS,
+            notice_events.BEGINS,
             [one.claim.nonce for one in down[:1] if one.claim],
             f"the rollout of {self._group} begins",
             f"The rollout of {self._group} begins: {many}, and {names} {'has' if len(down) == 1 else 'have'} a slot.",
@@ -197,7 +197,7 @@ class _Comparison:
         causes, told, last = {digest(one.claim.nonce) for one in found}, self.ledger.halted_by, self.ledger.last
         if not is_halted:
             # If an incident goes and comes again, so does the halt: the same one is not told twice.
-            kept = told if _is_within(last.get(notice.HALTED), now, rules.repeat_after) else ()
+            kept = told if _is_within(last.get(notice_events.HALTED), now, rules.repeat_after) else ()
             self.ledger = replace(self.ledger, halted=False, halted_by=kept)
             return
         is_new = not self.ledger.halted and not causes <= set(told)
@@ -206,7 +206,7 @@ class _Comparison:
             names = [one.name for one in found]
             said = named([one.describe() for one in found], "; ")
             self._add(
-                notice.HALTED,
+                notice_events.HALTED,
                 sorted(causes),
                 f"the rollout of {self._group} is halted",
                 f"{self._group} is HALTED: {said}. No machine in the group will reboot. "
@@ -267,19 +267,19 @@ class _Comparison:
         now, found = self._now, dict[str, list[_Found]]()
         by_nonce = {one.claim.nonce: one for one in self._holders if one.claim is not None}
         if self._incidents is not None:
-            found |= {notice.UNHEALTHY: [], notice.LOST: []}
+            found |= {notice_events.UNHEALTHY: [], notice_events.LOST: []}
             for one in self._incidents:
                 holder = by_nonce.get(one.claim.nonce)
                 words = how_words(holder, now) if holder else f"{one.how}{f': {one.why}' if one.why else ''}"
                 told = _Found(one.claim.holder, one.name, one.claim.nonce, words)
-                found.setdefault(_EVENT_OF.get(one.how, notice.UNHEALTHY), []).append(told)
-        found[notice.OVERDUE] = [
+                found.setdefault(_EVENT_OF.get(one.how, notice_events.UNHEALTHY), []).append(told)
+        found[notice_events.OVERDUE] = [
             _Found(one.holder, one.name, one.claim.nonce, how_words(one, now))
             for one in self._holders
             if one.how is HolderKind.OVERDUE and one.claim is not None
         ]
         if after := self._rules.no_reboot_after:
-            found[notice.NO_REBOOT] = [
+            found[notice_events.NO_REBOOT] = [
                 _Found(
                     node.machine_id, node.name, node.need_since.isoformat(), _unmet(node.need_since, now, node.reason)
                 )

@@ -13,8 +13,10 @@ from urllib.parse import unquote
 from locksmith.config.notify import read_url
 from locksmith.config.notify_model import Target
 from locksmith.errors import HostError, LocksmithError
-from locksmith.fleet.notice_text import Templates, payload
-from locksmith.lock.records.notice import (
+from locksmith.fleet.notice_templates import Templates
+from locksmith.fleet.notice_text import payload, render
+from locksmith.lock.records.notice import Notice
+from locksmith.lock.records.notice_events import (
     BEGINS,
     DONE,
     FROZEN,
@@ -24,7 +26,6 @@ from locksmith.lock.records.notice import (
     OVERDUE,
     THAWED,
     UNHEALTHY,
-    Notice,
 )
 from locksmith.util.secret import MASK
 from locksmith.util.text import one_line
@@ -108,7 +109,7 @@ class Delivery:
         self._arrived.discard(told.id)
 
     async def _send(self, told: Notice) -> None:
-        title, message = self._templates.render(told)
+        title, message = render(self._templates, told)
         self._under_way = told.id
 
         def work() -> str:

@@ -5,11 +5,10 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, PastGoneError, StoreError, StoreRefusedError
-from locksmith.store import etcd3_feed
 from locksmith.store import etcd3_wire as wire
-from locksmith.store.feed import Hear
 from locksmith.store.gateway import Gateway
 from locksmith.store.grpc import Message
 from locksmith.store.meter import Meter
@@ -31,6 +30,9 @@ from locksmith.store.protocol import (
     knows_by_present,
 )
 from locksmith.store.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from locksmith.store.feed import Hear
 
 RANGE = "/v3/kv/range"
 TXN = "/v3/kv/txn"
@@ -202,10 +204,11 @@ class Etcd3Store:
                 return Listing(tuple(found), at, len(found))
             start = wire.next_key(page.entries[-1].key)
 
-    async def feed(self, prefix: str, after: int, hear: Hear, *, limit: float) -> None:
+    async def feed(self, prefix: str, after: int, hear: "Hear", *, limit: float) -> None:
         """Watch a prefix once: after a break the caller asks how the store stands, and opens the next."""
-        request = wire.watch_request(wire.below(prefix), after)
-        picked = etcd3_feed.Messages(hear)
+        from locksmith.store.etcd3_feed import Messages  # noqa: PLC0415 - only a server follows a prefix
+
+        request, picked = wire.watch_request(wire.below(prefix), after), Messages(hear)
         with suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 if await self._gateway.follow(WATCH, request, picked, silence=limit):

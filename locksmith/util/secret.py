@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
-from locksmith.util.tokens import PATTERN
-
 MASK: Final = "***"
 
 SHORTEST = 6
@@ -31,8 +29,9 @@ _HEADER = re.compile(
 )
 _FIELD = re.compile(r"(?i)((?:password|passwd|passphrase|secret|token|api[-_]?key)=)(?=[^\s&\"'])[^\s&\"',;]+")
 
-_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-])(?:{PATTERN})(?![A-Za-z0-9_-])")
-"""The tokens of locksmith-server: each is a secret in any text."""
+TOKENS: Final = r"ls[mvoes]_[0-9a-f]{32}_[A-Za-z0-9_-]{43}"
+"""The tokens of locksmith-server (tokens.py): each is a secret in any text."""
+_TOKEN = re.compile(rf"(?<![A-Za-z0-9_-]){TOKENS}(?![A-Za-z0-9_-])")
 
 Exempt = frozenset[str]
 

@@ -11,7 +11,8 @@ import secrets
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Final
+
+from locksmith.util.secret import TOKENS
 
 
 class Kind(StrEnum):
@@ -24,9 +25,7 @@ class Kind(StrEnum):
     SESSION = "lss"
 
 
-PATTERN: Final = r"ls[mvoes]_[0-9a-f]{32}_[A-Za-z0-9_-]{43}"
-"""A token in a text."""
-_TOKEN = re.compile(r"(ls[mvoes])_([0-9a-f]{32})_[A-Za-z0-9_-]{43}")
+_TOKEN = re.compile(TOKENS)
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
@@ -52,8 +51,10 @@ def new_token(kind: Kind, public: str = "") -> Token:
 
 def parse(text: str) -> Token | None:
     """Read a token; None: it is none."""
-    found = _TOKEN.fullmatch(text)
-    return Token(Kind(found[1]), found[2], text) if found else None
+    if not _TOKEN.fullmatch(text):
+        return None
+    kind, public, _ = text.split("_", 2)
+    return Token(Kind(kind), public, text)
 
 
 def is_digest(text: str) -> bool:

@@ -19,9 +19,8 @@ _NANOSECONDS = {
 _LONGEST = 2**63 - 1  # Go counts nanoseconds in 64 bits
 _LONGEST_TEXT = 100
 
-# The longest unit first; what follows is no letter, so that `3 months` is not three minutes.
-_UNITS = "|".join(sorted(_NANOSECONDS, key=len, reverse=True))
-_TERM = re.compile(rf"([0-9]+\.?[0-9]*|\.[0-9]+) ?({_UNITS})(?![A-Za-z\u00b5\u03bc])")
+# A unit is all letters in a row, so that `3 months` is not three minutes.
+_TERM = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+) ?([A-Za-z\u00b5\u03bc]+)")
 _DURATION = re.compile(rf"[+-]?(?:0|{_TERM.pattern}(?: ?{_TERM.pattern})*)")
 
 
@@ -31,12 +30,13 @@ def parse_duration(text: str) -> timedelta:
     `ValueError` says in a sentence why it is no duration. A day has 24 hours. Fractions of a microsecond are rounded
     down, so that no negative duration becomes zero.
     """
-    if len(text) > _LONGEST_TEXT or not _DURATION.fullmatch(text):
+    terms = _TERM.findall(text) if len(text) <= _LONGEST_TEXT and _DURATION.fullmatch(text) else None
+    if terms is None or any(unit not in _NANOSECONDS for _, unit in terms):
         raise ValueError(
             f"{text[:_LONGEST_TEXT]!r} is not a duration: give each number a unit (w, d, h, min, s, ms), "
             "like 14d, 1h30m or 10s"
         )
-    total = sum(_nanoseconds(number, unit) for number, unit in _TERM.findall(text))
+    total = sum(_nanoseconds(number, unit) for number, unit in terms)
     if total > _LONGEST:
         raise ValueError(f"{text!r} is too long for a duration: the longest is about 292 years")
     return timedelta(microseconds=(-total if text.startswith("-") else total) // 1000)

@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from locksmith.cli.commands.status import parse_slots
+from locksmith.cli.commands.set_max import parse_slots
 from locksmith.cli.go_flags import GoCommand, GoOption
 from locksmith.cli.output import ask, json_flag, note, print_json, say
 from locksmith.cli.session import Session, act, pass_session, reason_option

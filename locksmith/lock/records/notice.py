@@ -10,20 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any
 
 from locksmith.errors import CorruptValueError
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, optional_moment, read_moment, read_optional_moment
-
-BEGINS, DONE, HALTED = "rollout-begins", "rollout-done", "rollout-halted"
-UNHEALTHY, LOST, OVERDUE = "unhealthy", "lost", "overdue"
-FROZEN, THAWED, NO_REBOOT = "frozen", "thawed", "no-reboot"
-
-EVENTS: Final = (BEGINS, DONE, HALTED, UNHEALTHY, LOST, OVERDUE, FROZEN, THAWED, NO_REBOOT)
-"""Every event, in the order of the documentation."""
-OF_MACHINES: Final = (UNHEALTHY, LOST, OVERDUE, NO_REBOOT)
-"""Events of machines: those that come at the same time are one notice."""
 
 
 @dataclass(frozen=True, slots=True)

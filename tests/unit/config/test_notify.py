@@ -12,9 +12,9 @@ from locksmith.config.notify import chosen, read_url
 from locksmith.config.problems import Problems
 from locksmith.config.show import describe
 from locksmith.errors import HostError, UsageError
-from locksmith.fleet.notice_text import Templates
+from locksmith.fleet.notice_templates import Templates
 from locksmith.host.paths import Paths
-from locksmith.lock.records.notice import EVENTS
+from locksmith.lock.records.notice_events import EVENTS
 from locksmith.util.text import one_line
 
 SERVED = '[server.groups.web]\nclients = ["::/0"]\n'

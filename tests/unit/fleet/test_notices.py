@@ -17,8 +17,9 @@ from locksmith.lock.records.event import HELD as WAS_HELD
 from locksmith.lock.records.event import REBOOTED, THAW, Event
 from locksmith.lock.records.incident import EXPIRED, HaltAfter, Incident
 from locksmith.lock.records.node import Node
-from locksmith.lock.records.notice import BEGINS, DONE, EVENTS, FROZEN, HALTED, LOST, NO_REBOOT, OVERDUE, THAWED, Ledger
-from locksmith.lock.records.notice import UNHEALTHY as SICK
+from locksmith.lock.records.notice import Ledger
+from locksmith.lock.records.notice_events import BEGINS, DONE, EVENTS, FROZEN, HALTED, LOST, NO_REBOOT, OVERDUE, THAWED
+from locksmith.lock.records.notice_events import UNHEALTHY as SICK
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
 

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from locksmith.config.notify_model import Target
-from locksmith.fleet.notice_text import FIELDS, Templates
-from locksmith.lock.records.notice import EVENTS, Notice
+from locksmith.fleet.notice_templates import FIELDS, Templates
+from locksmith.lock.records.notice import Notice
+from locksmith.lock.records.notice_events import EVENTS
 from locksmith.server import delivery
 from locksmith.server.delivery import SEVERITIES, Delivery, DeliveryError, MissingLibraryError, service_of
 from tests.harness.certificates import Authority, KeyPair

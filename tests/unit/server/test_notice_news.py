@@ -10,7 +10,7 @@ import pytest
 
 from locksmith.config.model import Config
 from locksmith.config.notify_model import NotifySettings, Target
-from locksmith.fleet.notice_text import Templates
+from locksmith.fleet.notice_templates import Templates
 from locksmith.fleet.reader import read_group
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.records import keys
