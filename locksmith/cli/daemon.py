@@ -5,7 +5,6 @@ import os
 
 import click
 
-from locksmith.cli.check_config import check
 from locksmith.cli.go_flags import GoCommand, GoOption, check_config_flag, store_flags, version_flag
 from locksmith.cli.logs import set_up
 from locksmith.cli.run import run
@@ -46,6 +45,8 @@ def command(*, check_config: bool, online: bool, **flags: object) -> int:
     """
     paths = Paths.from_environment()
     if check_config:
+        from locksmith.cli.check_config import check
+
         return check(paths, flags, online=online)
     if online:
         raise UsageError("--online is for --check-config: `locksmithd --check-config --online`")

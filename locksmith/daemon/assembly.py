@@ -24,8 +24,6 @@ from locksmith.host.health import SystemdHealth
 from locksmith.host.machine import RealMachine
 from locksmith.host.paths import Paths
 from locksmith.host.programs import Programs
-from locksmith.host.server_client import ServerClient
-from locksmith.host.server_store import ServerStore
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import successor
 from locksmith.lock.admission import GroupRules
@@ -114,11 +112,7 @@ def _mark_of_servers(config: Config, paths: Paths, meter: Meter | None = None, *
     """Give the watermark of the store that the servers act on; if another strategy is configured, it is not kept."""
     target = fleet_server.target(config.group)
     mark = SeenRevision(paths, target.api, target.endpoints, meter=meter, keeps=keeps)
-
-    def connect(observer: Observer) -> Store:
-        return ServerStore(ServerClient(config.fleet_server, config.group, observer))
-
-    mark.clusters.successor = partial(successor.observe, connect, config.group, mark)
+    mark.clusters.successor = partial(successor.observe, partial(_store_of_servers, config), config.group, mark)
     return mark
 
 
@@ -132,11 +126,18 @@ def open_group_store(config: Config, meter: Meter | None, mark: SeenRevision | N
     """Give the store of the presence and the windows: etcd's, or what a machine without etcd has of it."""
     if config.strategy != SERVER:
         return open_store(config.store, meter, mark, key)
-    client = ServerClient(config.fleet_server, config.group, mark or NoObserver())
-    store: Store = ServerStore(client)
+    store = _store_of_servers(config, mark or NoObserver())
     if meter is not None:
         store = ObservedStore(store, meter)
     return RememberingStore(store, mark, key) if mark is not None else store
+
+
+def _store_of_servers(config: Config, observer: Observer) -> Store:
+    # Only machines that ask locksmith-servers load their client.
+    from locksmith.host.server_client import ServerClient  # noqa: PLC0415
+    from locksmith.host.server_store import ServerStore  # noqa: PLC0415
+
+    return ServerStore(ServerClient(config.fleet_server, config.group, observer))
 
 
 def silence_of(strategy: str, mark: SeenRevision) -> Callable[[int, Sequence[str]], bool]:

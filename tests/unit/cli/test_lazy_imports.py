@@ -12,6 +12,9 @@ DAEMON = {
     "watches of files": {"locksmith.host.inotify", "ctypes"},
     "triggers": {"locksmith.triggers.needs_restarting", "locksmith.triggers.kernel", "locksmith.triggers.max_uptime"},
     "the forecast": {"locksmith.fleet.forecast"},
+    "the client of locksmith-server": {"locksmith.host.server_client", "locksmith.lock.machine_wire"},
+    "its check of the configuration": {"locksmith.daemon.examine", "locksmith.cli.check_config"},
+    "the changes that only a server follows": {"locksmith.store.feed"},
     "tables and pictures": {"rich", "PIL"},
 }
 
