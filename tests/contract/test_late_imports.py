@@ -1,4 +1,7 @@
-"""After its READY a daemon loads no module: the disk it would come from may be gone, full, or being upgraded."""
+"""What real programs load. After its READY a daemon loads no module: the disk may be gone, full, or being upgraded.
+
+A `status` loads what one question to the daemon and one to the store need.
+"""
 
 import re
 import signal
@@ -53,3 +56,24 @@ def test_a_daemon_loads_nothing_while_etcd_is_away_and_at_its_end(site):
         assert loaded_late(node) == set()
 
     site.play(story, running=False)
+
+
+NOT_FOR_A_LOOK = re.compile(
+    r"locksmith\.agent\.(strategy|ports|steps|loop)|locksmith\.lock\.(admin|history|queue\w*|reboot_lock)"
+    r"|locksmith\.lock\.records\.(notice|event)|locksmith\.fleet\.(group|phrases)|locksmith\.store\.feed"
+    r"|locksmith\.host\.server_client|locksmith\.window\.ical\w*|importlib\.metadata|rich"
+)
+"""The loop, its strategies, and the queue; the acts of operators; the server's parts; and what reads entry points."""
+
+
+def test_a_status_beside_a_daemon_loads_no_loop_no_strategy_and_no_queue(site):
+    async def story(node):
+        node.environ["PYTHONPROFILEIMPORTTIME"] = "1"
+        await node.says("idle: nothing wants a reboot")
+        status, said = await node.tool("status")
+        assert (status, "Available: 1" in said) == (0, True)
+        names = IMPORT.findall(said)
+        assert "locksmith.daemon.bus_settings" in names  # it has asked the daemon
+        assert [name for name in names if NOT_FOR_A_LOOK.fullmatch(name)] == []
+
+    site.play(story)
