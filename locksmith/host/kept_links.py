@@ -5,7 +5,8 @@ must not make the outcome of a call unknown. The rules are those of etcd's conne
 
 - A call that **changes nothing** is sent whole, and once more on a new connection if the answer does not begin.
 - A call that **may change something** is sent without its body (`Expect: 100-continue`). The body follows when the
-  server has asked for it. Before that the server does not have the call, so it is sent again on a new connection.
+  server has asked for it (store/proof.py). Before that the server does not have the call, so it is sent again on a new
+  connection.
 
 A connection is kept for as long as `store/pool.py` says: 5 seconds without a call, and 5 minutes at most. So machines
 that do not wait for a slot keep none.
@@ -20,9 +21,8 @@ from typing import Final
 from locksmith.store.endpoints import Endpoint
 from locksmith.store.link import Link, LinkError, Request
 from locksmith.store.pool import Pool
+from locksmith.store.proof import Proof
 
-UNPROVEN: Final = 600.0
-"""Seconds for which calls that may change something use new connections, after a server did not ask for a body."""
 SILENCE: Final = 5.0
 """Seconds after which the kernel ends a kept connection whose peer receives nothing: a firewall has forgotten it."""
 
@@ -46,11 +46,11 @@ class KeptLinks:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._pool = Pool(endpoint)
-        self._unproven_until = float("-inf")
+        self._proof = Proof()
 
     def take(self, reuse: Reuse) -> Link | None:
         """Give a connection for a call; None: it needs a new one."""
-        if reuse is Reuse.NEVER or (reuse is Reuse.PROVEN and _now() < self._unproven_until):
+        if reuse is Reuse.NEVER or (reuse is Reuse.PROVEN and not self._proof.is_likely()):
             return None
         return self._pool.take()
 
@@ -66,9 +66,7 @@ class KeptLinks:
                 before()
                 link.send(request)
                 return
-            link.send(request, hold_body=True)
-            await self._wait_for_proof(link, limit)
-            link.bound_silence(0)
+            await self._proof.send(link, request, asyncio.get_running_loop().time() + limit)
             before()
             link.send_body()
         except LinkError as error:
@@ -85,17 +83,3 @@ class KeptLinks:
         """End all connections. Later calls still have a new one each."""
         while (link := self._pool.take()) is not None:
             link.cut()
-
-    async def _wait_for_proof(self, link: Link, limit: float) -> None:
-        try:
-            async with asyncio.timeout(limit):
-                asked = await link.asked_for_body()
-        except TimeoutError:
-            asked = False
-        if not asked:
-            self._unproven_until = _now() + UNPROVEN
-            raise LinkError("it did not ask for the body")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

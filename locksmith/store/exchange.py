@@ -4,9 +4,9 @@
 while the next request is on its way. This must not make the outcome of a write unknown.
 
 - A **write** is sent without its body, with `Expect: 100-continue`. The body follows when the server has asked for it
-  (`100 Continue`, RFC 9110, 10.1.1). Before that the server does not have the write. So after a failure before that,
-  the write was not done, and is sent again on a new connection. After that the connection is not idle: as on a new
-  connection, the outcome is unknown if the answer is lost.
+  (`proof.py`). Before that the server does not have the write. So after a failure before that, the write was not done,
+  and is sent again on a new connection. After that the connection is not idle: as on a new connection, the outcome is
+  unknown if the answer is lost.
 - A **read** is sent whole. If the connection fails before the answer is complete, the read is sent once more on a new
   connection.
 - A **watch** always has a new connection.
@@ -35,12 +35,11 @@ from locksmith.store.dial import dial
 from locksmith.store.endpoints import Endpoint
 from locksmith.store.link import Link, LinkError, Request, TooLongError
 from locksmith.store.pool import Pool
+from locksmith.store.proof import Proof
 from locksmith.store.tls import is_refusal, root
 from locksmith.util.jsonread import BadJsonError
 from locksmith.util.threads import in_thread
 
-UNPROVEN = 600.0
-"""Seconds for which writes use new connections, after a server did not ask for a body."""
 LONGEST_LOOK = 3.0
 """Seconds to fetch a certificate that was not trusted."""
 
@@ -96,7 +95,7 @@ class Exchange:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         self._pool = Pool(endpoint)
-        self._unproven_until = float("-inf")
+        self._proof = Proof()
         self._diagnosis = Diagnosis(endpoint)
 
     async def ask(self, request: Request, limits: Limits, *, write: bool) -> Answer:
@@ -104,8 +103,7 @@ class Exchange:
 
         `NotDoneError`: the request was certainly not done. `MaybeDoneError`: the outcome is unknown.
         """
-        proof = write and _now() >= self._unproven_until
-        kept = self._pool.take() if proof or not write else None
+        kept = self._pool.take() if not write or self._proof.is_likely() else None
         if kept is not None:
             with contextlib.suppress(_StaleError):
                 return await self._ask_kept(kept, request, limits, write=write)
@@ -135,25 +133,14 @@ class Exchange:
         with self._busy(link):
             link.bound_silence(half / 2)
             try:
-                link.send(request, hold_body=write)
                 if not write:
+                    link.send(request)
                     return await _read(link, limits.answer_by)
-                await self._wait_for_proof(link, now + half)
-                link.bound_silence(0)
+                await self._proof.send(link, request, now + half)
                 link.send_body()
             except LinkError as error:
                 raise _StaleError from error
             return await self._answer(link, limits.answer_by)
-
-    async def _wait_for_proof(self, link: Link, by: float) -> None:
-        try:
-            async with asyncio.timeout_at(by):
-                asked = await link.asked_for_body()
-        except TimeoutError:
-            asked = False
-        if not asked:
-            self._unproven_until = _now() + UNPROVEN
-            raise LinkError("it did not ask for the body")
 
     async def _connect(self, by: float) -> Link:
         try:
