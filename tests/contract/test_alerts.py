@@ -1,7 +1,6 @@
 """Alerts of Prometheus that hold a reboot back: the gate against doubles of Alertmanager and Prometheus over HTTP."""
 
 import asyncio
-import json
 import re
 import ssl
 import time
@@ -18,7 +17,7 @@ from locksmith.gates import alerts as module
 from locksmith.gates.alerts import Alerts
 from locksmith.gates.settings import AlertSettings
 from tests.harness.certificates import Authority, KeyPair
-from tests.harness.http_server import running
+from tests.harness.http_server import answer, running
 from tests.harness.waiting import until
 
 
@@ -73,16 +72,6 @@ class Asked(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def answer(asked: BaseHTTPRequestHandler, status: int, body: object, **headers: str) -> None:
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    asked.send_response(status)
-    asked.send_header("Content-Length", str(len(raw)))
-    for name, value in headers.items():
-        asked.send_header(name, value)
-    asked.end_headers()
-    asked.wfile.write(raw)
 
 
 @pytest.fixture

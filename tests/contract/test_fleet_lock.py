@@ -8,8 +8,9 @@ import pytest
 from locksmith.util.zincati import zincati_id
 from tests.contract.daemons import CLOSED, QUICK, STORY_LIMIT, Site
 from tests.contract.programs import program
-from tests.harness.fleet_lock import PRE_REBOOT, STEADY_STATE, answer, fleet_lock_double
+from tests.harness.fleet_lock import PRE_REBOOT, STEADY_STATE, fleet_lock_double
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
+from tests.harness.http_server import answer
 from tests.harness.waiting import until
 
 

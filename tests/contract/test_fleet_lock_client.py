@@ -14,7 +14,8 @@ from locksmith.errors import HostError, LocksmithError, OutcomeUnknownError, Sto
 from locksmith_strategies.fleet_lock_client import LONGEST_VALUE, PRE_REBOOT, FleetLockClient
 from tests.harness import fleet_lock
 from tests.harness.certificates import Authority
-from tests.harness.fleet_lock import answer, fleet_lock_double
+from tests.harness.fleet_lock import fleet_lock_double
+from tests.harness.http_server import answer
 from tests.harness.waiting import until
 
 PATH = fleet_lock.PRE_REBOOT

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from locksmith.agent.fleet_lock import GROUP
-from tests.harness.http_server import running
+from tests.harness.http_server import answer, running
 
 PRE_REBOOT, STEADY_STATE = "/v1/pre-reboot", "/v1/steady-state"
 Instead = Callable[[BaseHTTPRequestHandler], None]
@@ -120,17 +120,6 @@ class _Call(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
-
-
-def answer(asked: BaseHTTPRequestHandler, status: int, body: object, **headers: str) -> None:
-    """Send an answer; a body that is no bytes is sent as JSON."""
-    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    asked.send_response(status)
-    asked.send_header("Content-Length", str(len(raw)))
-    for name, value in headers.items():
-        asked.send_header(name, value)
-    asked.end_headers()
-    asked.wfile.write(raw)
 
 
 @contextmanager

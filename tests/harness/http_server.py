@@ -1,5 +1,6 @@
 """A real HTTP server that answers as a handler does."""
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Log nothing."""
+
+
+def answer(asked: BaseHTTPRequestHandler, status: int, body: object, **headers: str) -> None:
+    """Send an answer; a body that is no bytes is sent as JSON."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    asked.send_response(status)
+    asked.send_header("Content-Length", str(len(raw)))
+    for name, value in headers.items():
+        asked.send_header(name, value)
+    asked.end_headers()
+    asked.wfile.write(raw)
 
 
 @contextmanager

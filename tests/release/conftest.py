@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from release import bundle
+from tests.harness import bundles
 from tests.harness import container_image as containers
 
 
@@ -13,3 +15,11 @@ def container_image() -> Path:
     if hindrance := containers.hindrance():
         pytest.skip(hindrance)
     return containers.container_image()
+
+
+@pytest.fixture(scope="session")
+def payload(tmp_path_factory: pytest.TempPathFactory) -> bundle.Payload:
+    """Give the self-contained build. No test changes it."""
+    if hindrance := bundles.hindrance():
+        pytest.skip(hindrance)
+    return bundles.built(tmp_path_factory.mktemp("bundle"))

@@ -11,16 +11,8 @@ from pathlib import Path
 import pytest
 
 from release import bundle, glibc
-from tests.harness import bundles
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def payload(tmp_path_factory):
-    if hindrance := bundles.hindrance():
-        pytest.skip(hindrance)
-    return bundles.built(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,9 @@
 """The container image: what is in it, whether it is the same each time, and what it says without its machine."""
 
-import contextlib
 import json
 import os
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,8 @@ import pytest
 
 from release import debian_root, image
 from tests.harness import container_image as containers
-from tests.harness.etcd import WHEEL, Etcd, wait_until
+from tests.harness.built_server import serves_and_ends, settings_of
+from tests.harness.etcd import WHEEL, Etcd
 from tests.harness.ports import free_ports
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
@@ -121,30 +119,14 @@ def test_the_server_in_its_image_serves_as_that_user(server_root, tmp_path):
         server_root, "python3", "-c", "from locksmith.server.delivery import refuse_missing_library as do; do()"
     )
     [port] = free_ports(1)
-    config, log = server_root / "etc/locksmith/locksmith.toml", tmp_path / "log"
+    config = server_root / "etc/locksmith/locksmith.toml"
     command = ["unshare", "--mount", "chroot", "--userspec=65532:65532", str(server_root), "locksmith-server"]
-    with Etcd(WHEEL) as etcd, log.open("ab") as out:
-        config.write_text(
-            f'strategy = "off"\netcd.endpoints = {json.dumps(etcd.endpoints)}\n'
-            f'[server]\nport = {port}\n[server.groups.web]\nclients = ["127.0.0.1"]\n'
-        )
-        running = subprocess.Popen(command, env=ENVIRONMENT, stdout=out, stderr=out)
+    with Etcd(WHEEL) as etcd:
+        config.write_text(settings_of(etcd, port))
         try:
-            wait_until(lambda: fetched(port, "/healthz") == b"ok\n", "the server answers", 60)
-            assert b"Sign in" in fetched(port, "/sign-in")
-            assert b"{" in fetched(port, "/static/page.css")
+            serves_and_ends(command, ENVIRONMENT, port, tmp_path / "log")
         finally:
-            running.terminate()
-            ended = running.wait(20)
             config.unlink()
-    assert ended == 0, log.read_text()
-
-
-def fetched(port: int, path: str) -> bytes:
-    url = f"http://127.0.0.1:{port}{path}"
-    with contextlib.suppress(ConnectionError, urllib.error.URLError), urllib.request.urlopen(url, timeout=10) as answer:
-        return bytes(answer.read())
-    return b""
 
 
 def test_layers_of_the_same_files_are_the_same_whatever_time_and_order(tmp_path):

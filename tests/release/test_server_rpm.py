@@ -1,27 +1,17 @@
 """What the package `locksmith-server` adds to the self-contained build: it serves from both trees."""
 
-import contextlib
-import json
 import shutil
 import subprocess
-import urllib.error
-import urllib.request
 
 import pytest
 
 from release import contents, rpm, sbom
-from tests.harness import bundles, image
-from tests.harness.etcd import WHEEL, Etcd, wait_until
+from tests.harness import image
+from tests.harness.built_server import serves_and_ends, settings_of
+from tests.harness.etcd import WHEEL, Etcd
 from tests.harness.ports import free_ports
 
 LIBRARIES = {"apprise", "jinja2", "starlette", "uvicorn"}
-
-
-@pytest.fixture(scope="module")
-def payload(tmp_path_factory):
-    if hindrance := bundles.hindrance():
-        pytest.skip(hindrance)
-    return bundles.built(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="module")
@@ -58,12 +48,10 @@ def test_the_server_serves_its_pages_and_knows_services_to_notify(installed, tmp
     target = tmp_path / "target"
     target.write_text("json://127.0.0.1:9/\n")
     target.chmod(0o600)
-    environ, log = {"LOCKSMITH_ROOT": str(root)}, tmp_path / "log"
-    with Etcd(WHEEL) as etcd, log.open("ab") as out:
+    environ = {"LOCKSMITH_ROOT": str(root)}
+    with Etcd(WHEEL) as etcd:
         (root / "etc/locksmith/locksmith.toml").write_text(
-            f'strategy = "off"\netcd.endpoints = {json.dumps(etcd.endpoints)}\n'
-            f'[server]\nport = {port}\n[server.groups.web]\nclients = ["127.0.0.1"]\n'
-            f'[notify.targets.ops]\nurl-file = "{target}"\nevents = ["lost"]\n'
+            f'{settings_of(etcd, port)}[notify.targets.ops]\nurl-file = "{target}"\nevents = ["lost"]\n'
         )
         checked = subprocess.run(
             [program, "--check-config", "--online"], env=environ, capture_output=True, text=True, check=False
@@ -77,22 +65,7 @@ def test_the_server_serves_its_pages_and_knows_services_to_notify(installed, tmp
             check=False,
         )
         assert "it refused the connection" in tested.stderr, "the tool finds the library too, and tries to send"
-        running = subprocess.Popen([program], env=environ, stdout=out, stderr=out)
-        try:
-            wait_until(lambda: fetched(port, "/healthz") == b"ok\n", "the server answers", 60)
-            assert b"Sign in" in fetched(port, "/sign-in")
-            assert b"{" in fetched(port, "/static/page.css")
-        finally:
-            running.terminate()
-            ended = running.wait(20)
-    assert ended == 0, log.read_text()
-
-
-def fetched(port, path):
-    url = f"http://127.0.0.1:{port}{path}"
-    with contextlib.suppress(ConnectionError, urllib.error.URLError), urllib.request.urlopen(url, timeout=10) as answer:
-        return answer.read()
-    return b""
+        serves_and_ends([program], environ, port, tmp_path / "log")
 
 
 def test_the_unit_runs_the_program_that_is_there(payload):
