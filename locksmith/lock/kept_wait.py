@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from locksmith.util.futures import heed
+
 
 class KeptWait:
     """What is waited for. It goes on between two calls: to open thousands of watches at each heartbeat is a load."""
@@ -30,7 +32,7 @@ class KeptWait:
             if self._wait is None:
                 return True
             self._task = asyncio.ensure_future(self._wait())
-            self._task.add_done_callback(_retrieve)
+            self._task.add_done_callback(heed)
         task = self._task
         done, _ = await asyncio.wait([task], timeout=limit)
         if not done:
@@ -38,9 +40,3 @@ class KeptWait:
         self.stop()
         task.result()
         return True
-
-
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Take note of an error that no caller asks for any more."""
-    if not task.cancelled():
-        task.exception()

@@ -20,6 +20,7 @@ from locksmith.lock.records.event import EXPIRE, about
 from locksmith.lock.records.semaphore import NoFreeSlotError
 from locksmith.lock.share_policy import Shares
 from locksmith.store.protocol import Also, Delete, Entry, Put
+from locksmith.util.futures import heed
 
 CHECK_LATER = 0.003
 """Seconds after which a prepared take checks the other keyspace: a guarded write takes about as long."""
@@ -47,7 +48,7 @@ class Take:
         prepared take begins that check when its swap is on its way: before, the check's own work would delay the swap.
         """
         checking = asyncio.ensure_future(self._check_other_keyspace(0.0 if prepared is None else CHECK_LATER))
-        checking.add_done_callback(_retrieve)
+        checking.add_done_callback(heed)  # if nothing is to be taken, no step waits for it
         try:
             if prepared is not None and await self._prepared.attempt(claim, leaving, prepared):
                 await checking
@@ -138,9 +139,3 @@ def _still_there(claim: Claim, leaving: Sequence[Entry], now: Sequence[Entry | N
             f"the place of {claim.holder} in the queue is gone: its steady-state came in between, or it has expired"
         )
     return left
-
-
-def _retrieve(checking: "asyncio.Future[None]") -> None:
-    """Take note of an error that no attempt waits for any more: nothing was to be taken."""
-    if not checking.cancelled():
-        checking.exception()

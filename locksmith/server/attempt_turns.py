@@ -18,7 +18,7 @@ TURN_LIMIT: Final = 3.0
 
 
 class AttemptTurns:
-    """One group's. It counts attempts: all (`begun`), those that `waited`, and those without their turn (`late`)."""
+    """The turns of one group, and how many attempts have `begun`, `waited`, or were `late`: made without a turn."""
 
     def __init__(self) -> None:
         self.begun = self.waited = self.late = 0
@@ -36,7 +36,7 @@ class AttemptTurns:
                 self._end()
 
     def idle_since(self, begun: int) -> bool:
-        """Tell whether no attempt was made since so many had begun: what was read then may be as it was."""
+        """Tell whether no attempt was made since `begun` was this number: what was read then may still hold."""
         return self.begun == begun and not self._lock.locked()
 
     async def _begin(self) -> bool:

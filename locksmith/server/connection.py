@@ -18,7 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from locksmith.server.garbage import is_freed
+from locksmith.server.garbage import free
 from locksmith.server.requests import NOT_HTTP
 from locksmith.util.visits import RESET, Stage, Visit
 
@@ -124,9 +124,9 @@ class InOne:
         self._flush()
         self._transport.close()
 
-    def is_freed(self) -> bool:
-        """Let go of it after its end; False: only a collection of garbage can."""
-        return is_freed(self._transport)
+    def free(self) -> bool:
+        """Free it after its end; False: only a collection of garbage can."""
+        return free(self._transport)
 
     def _flush(self) -> None:
         head, self._head = self._head, b""
@@ -158,7 +158,7 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         super().connection_lost(exc)
-        Connection.ended += not cast("InOne", self.transport).is_freed()
+        Connection.ended += not cast("InOne", self.transport).free()
         self._unset_keepalive_if_required()
         self.guest.leave()
         self._lost(self.guest)

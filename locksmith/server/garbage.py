@@ -17,19 +17,20 @@ NEW: Final = 2_000
 TOGETHER: Final = 50
 """Such collections after which it goes once more through what they have left."""
 NEVER: Final = 1_000_000
-"""Of those, before it goes through everything: their number does not decide that."""
+"""Of those, before it goes through everything by itself: so many never come."""
 ENDED: Final = 5_000
 """Connections that have ended and were not freed, after which it goes through everything."""
 EVERYTHING_AFTER: Final = 1800.0
 """Seconds after which it does so in any case."""
 CHECK_AFTER: Final = 10.0
+"""Seconds between two checks of how many have ended."""
 
 _OWN_METHODS: Final = ("_read_ready_cb", "_write_ready")
 """Under these names CPython's transport of a socket has methods of its own, and so itself; the second from 3.12 on."""
 
 
-def is_freed(transport: asyncio.BaseTransport) -> bool:
-    """Let go of the transport of a connection that has ended; False: a collection has to find it."""
+def free(transport: asyncio.BaseTransport) -> bool:
+    """Free the transport of a connection that has ended; False: a collection has to find it."""
     own = vars(transport)
     found = [own.pop(name) for name in _OWN_METHODS if name in own]
     return bool(found)

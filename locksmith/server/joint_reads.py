@@ -13,6 +13,7 @@ from typing import Final
 from locksmith.errors import StoreRefusedError
 from locksmith.lock.chunks import READS
 from locksmith.store.protocol import Reading, Store
+from locksmith.util.futures import heed
 
 GATHER: Final = 0.02
 """Seconds for which a read waits for others whose time has come too."""
@@ -60,9 +61,9 @@ class JointReads:
 
 
 class _Joint:
-    """One read; keys are gathered until it begins, and `has_begun` is called then; `has_read` hears what it found.
+    """One read. Its keys are gathered until it begins: then `has_begun` is called, and `began` is the time.
 
-    `began` is when it began. `has_read` gets nothing if etcd refuses it.
+    `has_read` hears what it found, and nothing at all if etcd refuses it.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class _Joint:
         self.began = 0.0
         self._store, self._has_begun, self._has_read = store, has_begun, has_read
         self._reading = asyncio.ensure_future(self._read())
-        self._reading.add_done_callback(_heed)
+        self._reading.add_done_callback(heed)
 
     async def reading(self, key: str) -> Reading:
         """Give a key of it. If a caller is cancelled, the others get theirs all the same."""
@@ -112,9 +113,3 @@ class _Joint:
         for some in (keys[start : start + READS] for start in range(0, len(keys), READS)):
             found |= zip(some, await self._store.read(some), strict=True)
         return found
-
-
-def _heed(reading: "asyncio.Future[Mapping[str, Reading]]") -> None:
-    """Take note of an error that no caller waits for any more."""
-    if not reading.cancelled():
-        reading.exception()

@@ -1,28 +1,28 @@
 """For how long the places of a group's clients last still: which of them a call need not keep.
 
-A place expires `POLLED_TTL` seconds after it was written or prolonged. The mirror tells when it was written, the server
-itself when it has prolonged it. What another server has prolonged is not known here, so it is prolonged once more.
+A place expires `POLLED_TTL` seconds (lock/queue.py) after it was written or prolonged. The mirror tells when it was
+written, the server itself when it has prolonged it. What another server has prolonged is not known here, so it is
+prolonged once more.
 """
 
 import asyncio
 from collections.abc import Collection
 from typing import Final, NamedTuple
 
-from locksmith.lock.queue import POLLED_TTL
 from locksmith.lock.queue_places import read
 from locksmith.lock.records import keys
 from locksmith.server.group_mirror import Mirror
 from locksmith.store.protocol import Entry, Store
 
 MUST_LAST: Final = 800.0
-"""Seconds for which a place must last still if a call does not keep it: the client calls every 330 seconds at the
-latest, and one of its calls may be lost."""
-RECENT: Final = POLLED_TTL - MUST_LAST
-"""Seconds for which no call of its client keeps a place again."""
+"""Seconds for which a place must last still if a call does not keep it.
+
+Its client calls every 330 seconds at the latest, and one of its calls may be lost.
+"""
 
 
 class _Kept(NamedTuple):
-    """A version of a place. When it was written, and when it was kept last, in the loop's time: then, or later."""
+    """A version of a place: when it was written, and when it was last written or prolonged, in the loop's time."""
 
     version: int
     written: float
@@ -48,7 +48,7 @@ class KeptPlaces:
     def shows(self, place: Entry, ttl: float) -> bool:
         """Tell whether a place was written so lately that the next in the queue does not take its client for gone.
 
-        To prolong it does not count: that does not show.
+        Others do not see that a place was prolonged, so that does not count.
         """
         return _now() - self._of(place).written <= ttl - MUST_LAST
 

@@ -22,6 +22,7 @@ from locksmith.lock.credentials import Kept, read_kept
 from locksmith.lock.pages import read_all
 from locksmith.lock.records import keys
 from locksmith.store.protocol import Entry, Reading, Store
+from locksmith.util.futures import heed
 from locksmith.util.ratelimit import RateLimit
 from locksmith.util.tokens import same
 
@@ -204,14 +205,8 @@ class Shared:
         """Wait for the call that runs, or begin one."""
         if self._running is None or self._running.done():
             self._running = asyncio.ensure_future(self._work())
-            self._running.add_done_callback(_heed)
+            self._running.add_done_callback(heed)
         await asyncio.shield(self._running)
-
-
-def _heed(task: "asyncio.Task[None]") -> None:
-    """Take the error of a call that no caller waits for any more."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _has(kept: Kept, digest: str) -> bool:

@@ -10,12 +10,13 @@ from locksmith.lock.records import keys
 CALM: Final = 1.0
 """Seconds between two readings at least."""
 RESTS: Final = 50
-"""How many times as long as a reading took there is none after it: so all of them take 2 % of a core."""
+"""The pause after a reading, in multiples of the time that it took: so all of them take 2 % of a core."""
 
 Changed = Callable[[str, Collection[str]], None]
 """Told of a group, and of the keys that have changed there."""
 
-_QUIET = ("waiters", "tickets", "members", "absent", "history", "credential-history", "notices")
+_QUIET: Final = ("waiters", "tickets", "members", "absent", "history", "credential-history", "notices")
+"""Folders of a group of which nothing is ever told."""
 
 
 class News:
@@ -28,7 +29,7 @@ class News:
         self._rests_until = float("-inf")
 
     def add(self, group: str, changed: Collection[str]) -> None:
-        """Take note of a change, unless nothing is ever told of these keys."""
+        """Take note of a change, unless no notice can follow from it."""
         if group not in self._groups and _matters(group, changed):
             self._groups[group] = None
             self._woken.set()
@@ -60,7 +61,7 @@ class News:
 def _matters(group: str, changed: Collection[str]) -> bool:
     """Tell whether a notice may follow from a change: not from the queue, the history, nor the notices themselves.
 
-    None: the group is known again, after a while in which it was not.
+    Without a key the group is known again, after a while in which it was not.
     """
     at = keys.group_prefix(group)
     quiet = tuple(f"{at}{folder}/" for folder in _QUIET)

@@ -61,7 +61,7 @@ class Proofs:
 
 
 class FarBack(Unhurried):
-    """What one machine reads that has others before it; at once, of the store itself, where `comes_near` ends first."""
+    """The store of one machine that has others before it. If `comes_near` ends first, it reads etcd at once."""
 
     def __init__(
         self,

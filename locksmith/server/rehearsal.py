@@ -148,7 +148,7 @@ KEPT_FOR: Final = FRESH
 
 
 class Rehearsals:
-    """Those of one group, on what a server keeps in memory. `store` is etcd."""
+    """The rehearsals of one group, on what a server keeps in memory. `store` is etcd."""
 
     def __init__(self, hub: Hub, group: str, store: Store) -> None:
         self._mirror = hub.mirrors.of(group)
@@ -164,7 +164,7 @@ class Rehearsals:
         return CallStore(self._store, self._mirror, self._kept)
 
     def asked(self, client: str, store: CallStore, *, releases: bool = False) -> None:
-        """Note that a call of a client has asked etcd; one that `releases` concerns all clients."""
+        """Note that a call of a client has asked etcd. A call that `releases` a slot concerns all clients."""
         now = _now()
         self._calls.pop(client, None)
         for other, call in tuple(islice(self._calls.items(), 2)):  # the oldest come first
@@ -173,15 +173,6 @@ class Rehearsals:
         self._calls[client] = _Asked(store.revision, store.unclear, now)
         if releases:
             self._release = _Asked(store.revision, False, now)
-
-    async def knows_soon(self, client: str) -> bool:
-        """Tell the same, after a moment in which the mirror may hear of what it lacks."""
-        until, call = _now() + SOON, self._calls.get(client)
-        if call is not None and call.unclear:
-            return self.knows(client)  # no change tells what has become of it
-        while not self.knows(client) and self._mirror.freshness.current and (left := until - _now()) > 0:
-            await self._mirror.changed(self._mirror.revision, left)
-        return self.knows(client)
 
     def knows(self, client: str) -> bool:
         """Tell whether the mirror is current, and has all that matters here of what earlier calls have done.
@@ -193,6 +184,15 @@ class Rehearsals:
             return False
         proven_at = _now() - freshness.age
         return all(self._has(call, proven_at) for call in (self._calls.get(client), self._release))
+
+    async def knows_soon(self, client: str) -> bool:
+        """Do what `knows` does, after a moment in which the mirror may hear of what it lacks."""
+        until, call = _now() + SOON, self._calls.get(client)
+        if call is not None and call.unclear:
+            return self.knows(client)  # no change tells what has become of it
+        while not self.knows(client) and self._mirror.freshness.current and (left := until - _now()) > 0:
+            await self._mirror.changed(self._mirror.revision, left)
+        return self.knows(client)
 
     def _has(self, call: _Asked | None, proven_at: float) -> bool:
         if call is None or call.at < proven_at:

@@ -14,6 +14,7 @@ from typing import Final
 from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
 from locksmith.store.protocol import Fingerprint, Reading, Store
+from locksmith.util.futures import heed
 
 TOGETHER: Final = 5.0
 """Seconds between two reads of the same keys."""
@@ -38,7 +39,7 @@ class SharedReads(ObservedStore):
         wanted = tuple(keys)
         if (task := self._next.get(wanted)) is None:
             task = self._next[wanted] = asyncio.ensure_future(self._read(wanted))
-            task.add_done_callback(_retrieve)
+            task.add_done_callback(heed)
         return await asyncio.shield(task)
 
     async def knows(self, seen: Fingerprint) -> bool | None:
@@ -85,12 +86,6 @@ class Unhurried(ObservedStore):
     async def knows(self, seen: Fingerprint) -> bool | None:
         """Tell whether an entry is part of the store's history."""
         return await self._shared.knows(seen)
-
-
-def _retrieve(task: "asyncio.Task[Sequence[Reading]]") -> None:
-    """Take note of an error that no caller waits for any more."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _now() -> float:

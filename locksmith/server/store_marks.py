@@ -37,8 +37,8 @@ CHECK_AFTER: Final = 30.0
 class ServerMark(SeenRevision):
     """The watermark of one group, for as long as this server runs.
 
-    A server reads the last `resume` every 30 seconds, also after its verdict. One that is newer than the first which it
-    read then was given after that, also if the clocks of the server and of the operator differ.
+    A `resume` counts if it was ordered after the verdict. The clocks of the server and of the operator may differ, so
+    the `resume` that was read with the verdict is remembered: a newer one came after it.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class ServerMark(SeenRevision):
         self.resume = f"locksmithctl --group {group} resume"
         super().__init__(Paths(), settings.api, settings.endpoints, clock)
         self.clusters.resume = self.resume
-
         self._judged = False
         self._first: datetime | None = None
+        """The last `resume` when the verdict was given."""
 
     def went_back(self, resumed: datetime | None) -> str:
         """Say why the store is not to be believed, with regard to the last `resume`; empty: the store is believed."""

@@ -30,9 +30,9 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 async def accept(listener: socket.socket, exhausted: Callable[[str], None]) -> tuple[socket.socket, Any] | None:
-    """Give a connection that has come and its address; None: wait once more.
+    """Give a connection that has come, and its address; None: call it again.
 
-    That is after a wait for a connection, or after an error of one. `exhausted` is told why this machine can take none.
+    None comes after a wait, and after an error of a connection. `exhausted` is told why this machine can take none.
     """
     # Not the loop's own `sock_accept`: if it is cancelled, it may lose a connection, with a traceback.
     try:

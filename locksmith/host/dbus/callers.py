@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import Generic, TypeVar
 
 from locksmith.errors import HostError
+from locksmith.util.futures import heed
 from locksmith.util.ratelimit import RateLimit
 
 MOST_USERS = 1024
@@ -151,7 +152,7 @@ class Callers:
             return asking
         asking = asyncio.ensure_future(self._identify(sender))
         self._asking[sender] = asking
-        asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        asking.add_done_callback(heed)
         asking.add_done_callback(lambda _done: self._asking.pop(sender, None))
         return asking
 

@@ -12,7 +12,7 @@ from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.server.hub import Hub
-from locksmith.server.kept_places import RECENT
+from locksmith.server.kept_places import MUST_LAST
 from locksmith.window.window_set import WindowSet
 from tests.builders.claims import claim
 from tests.builders.desks import POLL, play
@@ -173,7 +173,7 @@ def test_what_was_written_while_the_server_was_cut_off_counts_from_before_that()
             network.cut = of_hub.cut = True
             for _ in range(2):
                 await fleet.desk().pre_reboot(G, "c2")
-                await asyncio.sleep(RECENT)
+                await asyncio.sleep(POLLED_TTL - MUST_LAST)
             network.cut = of_hub.cut = False
             await asyncio.sleep(SETTLED)
             _, requests = await costs(network, desk.pre_reboot(G, "c2"))
