@@ -21,6 +21,7 @@ from locksmith.lock.records.incident import HaltAfter, Incident, halts
 from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.states import REBOOTING, STUCK
+from locksmith.lock.records.went_wrong import incidents
 from locksmith.store.protocol import Entry, Reading
 
 log = logging.getLogger(__name__)
@@ -167,7 +168,7 @@ class GroupSight:
         return _Holder(
             lost=is_lost(status, now),
             overdue=claim.state == COMMITTED and machine is not None and is_overdue(machine, now, self._limit),
-            incidents=tuple(incident.incidents([claim], present, (), now)),
+            incidents=tuple(incidents([claim], present, (), now)),
         )
 
     def _at_least(self, number: float) -> float:

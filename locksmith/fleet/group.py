@@ -6,13 +6,14 @@ from datetime import datetime
 
 from locksmith.errors import CorruptValueError
 from locksmith.lock.records.claim import Claim
-from locksmith.lock.records.incident import Incident, incidents
+from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.member import Member
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.share import Share
 from locksmith.lock.records.waiter import Waiter
+from locksmith.lock.records.went_wrong import incidents
 from locksmith.util.zincati import client_of
 
 

@@ -7,9 +7,9 @@ from enum import StrEnum
 from locksmith.errors import CorruptValueError
 from locksmith.fleet.group import GroupView
 from locksmith.lock.records.claim import COMMAND, COMMITTED, MANUAL, WENT_WRONG, Claim
-from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.states import RELEASING, VERIFYING
+from locksmith.lock.records.went_wrong import is_orphan
 from locksmith.util.text import plain
 
 

@@ -13,7 +13,7 @@ from locksmith.fleet.holders import HolderKind, HolderStatus, holder_statuses
 from locksmith.fleet.phrases import group_name, how_words
 from locksmith.fleet.rollout import OWN
 from locksmith.lock.records import incident as incidents
-from locksmith.lock.records import keys, notice_events
+from locksmith.lock.records import keys, notice_events, went_wrong
 from locksmith.lock.records.claim import FAILED, REBOOTS, Claim
 from locksmith.lock.records.claim import UNHEALTHY as SICK
 from locksmith.lock.records.event import HELD, REBOOTED, THAW, Event
@@ -296,7 +296,7 @@ class _Comparison:
         claims = [claim for claim in view.claims.values() if isinstance(claim, Claim)]
         hidden = [one.holder for one in claims if keys.node_key(view.group, one.holder) in self._unreadable]
         present = {**dict.fromkeys(hidden), **view.machines}
-        return incidents.incidents(claims, present, view.noted, self._now)
+        return went_wrong.incidents(claims, present, view.noted, self._now)
 
 
 def _unmet(since: datetime, now: datetime, reason: str) -> str:

@@ -3,8 +3,8 @@
 from locksmith.fleet.phrases import span_of_presence
 from locksmith.lock.records import states
 from locksmith.lock.records.claim import COMMAND, HELD, MANUAL, WENT_WRONG, Claim
-from locksmith.lock.records.incident import is_orphan
 from locksmith.lock.records.node import Node
+from locksmith.lock.records.went_wrong import is_orphan
 from locksmith.lock.unlocking import MID_REBOOT, ShownNode
 
 

@@ -17,6 +17,7 @@ from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import incident, keys, node
 from locksmith.lock.records.incident import Incident
 from locksmith.lock.records.shown import shown as shown_to_people
+from locksmith.lock.records.went_wrong import incidents
 from locksmith.store.protocol import Delete, Entry, Put, Reading
 
 
@@ -85,7 +86,7 @@ class Acknowledgement:
         noted = (await self._store.get(keys.incidents_key(group))).entry
         holders = await read_holders(self._store, group, semaphore.holders, reading.version, self._is_gone)
         known = _noted(noted)
-        found = incident.incidents(holders.claims.values(), holders.present, known, self._guarded.clock())
+        found = incidents(holders.claims.values(), holders.present, known, self._guarded.clock())
         return reading, noted, holders, known, found
 
     def _want(self, found: list[Incident]) -> None:

@@ -17,7 +17,7 @@ from locksmith.lock.claim_reader import keys_of, read_holders
 from locksmith.lock.errors import HaltedError, NotAdmittedError, RepeatedError
 from locksmith.lock.holder import HolderState
 from locksmith.lock.records import incident as incident_record
-from locksmith.lock.records import keys, node
+from locksmith.lock.records import keys, node, went_wrong
 from locksmith.lock.records import order as order_record
 from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.claim import REBOOT, REBOOTS, Claim
@@ -143,7 +143,7 @@ class Admission:
         await self.refuse_hold(claim, orders.hold, held=held)
         others = await self._others(claim.holder, now, orders.incidents.entry, read_too) if others is None else others
         known = others.claims or others.noted
-        found = incident_record.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
+        found = went_wrong.incidents(others.claims, others.present, others.noted, self._clock()) if known else []
         if found and incident_record.halts(found, await self._limit()):
             raise HaltedError(incident_record.sentence(found), self._group, revision, held=held, incidents=len(found))
         pause = await self._in_force(spacing, SPACING)

@@ -1,22 +1,20 @@
-"""When a rollout halts by itself: derived from the claims that went wrong, never stored. Pure.
+"""When a rollout halts by itself: by how many reboots that went wrong (went_wrong.py). Pure, and its JSON.
 
 A machine that came up sick, came up with the old system, or never came back says that the next one may fare no better.
 No machine of the group reboots until an operator has inspected it (`locksmithctl resume`).
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from decimal import Decimal
 
 from locksmith.errors import CorruptValueError
-from locksmith.lock.records.claim import DAEMON, HELD, REBOOT, WENT_WRONG, Claim
-from locksmith.lock.records.node import TTL, Node
+from locksmith.lock.records.claim import DAEMON, REBOOT, Claim
 from locksmith.util import jsonread, limits
 from locksmith.util.records import SCHEMA, dump, moment, read_moment
 from locksmith.util.text import plain
-from locksmith.util.words import named, quoted
+from locksmith.util.words import named
 
 LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
 """What else than the states of `claim.WENT_WRONG` can be wrong with a claim.
@@ -24,12 +22,6 @@ LOST, EXPIRED, ORPHANED = "lost", "expired", "orphaned"
 Its machine is gone; its slot was taken away then; its machine has rebooted, and its reboot journal does not know the
 claim.
 """
-
-
-ORPHAN_WORDS = (
-    "it has rebooted, and its reboot journal does not know this claim (was /var/lib/locksmith lost?); when it is well, "
-    "`locksmithctl unlock --force {}` releases its slot"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,44 +80,6 @@ def parse_halt_after(text: str) -> HaltAfter:
     if re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?%", text) and 0 < Decimal(text[:-1]) <= 100:  # noqa: PLR2004 - percent
         return HaltAfter(percent=Decimal(text[:-1]))
     raise ValueError(f"must be a number of machines from 1 on, a share like '5%', or 'off', not {text!r}")
-
-
-def incidents(
-    claims: Iterable[Claim], present: Mapping[str, Node | None], noted: Iterable[Incident], now: datetime
-) -> list[Incident]:
-    """Tell what went wrong and was not acknowledged: of the holders' claims, and of those whose slot has expired.
-
-    `present` has the machines that are, by their ids (None: what they say cannot be read). Only the reboot of a daemon,
-    or of a FleetLock client, can be lost: an operator's lock or a legacy node was never present.
-    """
-    judged = ((claim, _incident(claim, present, now)) for claim in claims)
-    found = {claim.nonce: incident for claim, incident in judged if incident is not None}
-    # On v2 what is noted may be of a slot that is still held.
-    return [*found.values(), *(one for one in noted if one.claim.nonce not in found)]
-
-
-def is_orphan(claim: Claim, machine: Node | None) -> bool:
-    """Whether a machine's claim has outlived what its machine remembers: no reboot journal releases it any more.
-
-    A daemon shows itself before it commits its own. Where the tool made it, a presence from before says nothing of it.
-    """
-    if machine is None or not claim.is_journaled:
-        return False
-    return (claim.who == DAEMON or machine.since > claim.held_since) and machine.has_lost(claim)
-
-
-def _incident(claim: Claim, present: Mapping[str, Node | None], now: datetime) -> Incident | None:
-    if not claim.is_machines or claim.acknowledged:
-        return None
-    if claim.state in WENT_WRONG:
-        return Incident(claim, claim.state, plain(claim.failure))
-    if is_orphan(claim, present.get(claim.holder)):
-        return Incident(claim, ORPHANED, ORPHAN_WORDS.format(quoted(claim.holder)))
-    # One that has just got its slot shows itself at the latest before its point of no return.
-    young = claim.state == HELD and now - claim.held_since < timedelta(seconds=TTL)
-    if claim.shows_presence and claim.holder not in present and not young:
-        return Incident(claim, LOST, "it has not come back")
-    return None
 
 
 def halts(found: Collection[Incident], limit: int | None) -> bool:

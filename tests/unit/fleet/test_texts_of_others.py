@@ -23,6 +23,7 @@ from locksmith.lock.records.order import Order
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.lock.records.shown import shown
 from locksmith.lock.records.waiter import Waiter
+from locksmith.lock.records.went_wrong import incidents
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.util.commands import with_group
 from locksmith.util.words import quoted
@@ -126,7 +127,7 @@ def test_what_is_logged_of_a_claim_or_an_order_names_no_command():
     """Such as the reason of a daemon's wait: its journal has commands with the group that they are about."""
     assert TAMED in replace(HELD, reason=SAID).describe()
     assert TAMED in Order(SAID, AGO).describe()
-    [wrong] = incident.incidents([replace(HELD, state=FAILED, failure=SAID)], {}, (), NOW)
+    [wrong] = incidents([replace(HELD, state=FAILED, failure=SAID)], {}, (), NOW)
     assert TAMED in sentence([wrong])
     assert sentence([wrong]).count("`") == 2  # our own
 

@@ -16,6 +16,7 @@ from locksmith.lock.records import airlock, claim, incident, keys, node, semapho
 from locksmith.lock.records.airlock import AirlockSemaphore, TakenOver
 from locksmith.lock.records.claim import COMMITTED, FLEETLOCK, SERVER
 from locksmith.lock.records.semaphore import Semaphore
+from locksmith.lock.records.went_wrong import incidents
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.airlock import Airlock, AirlockError, written
 from tests.harness.fault_script import ANSWER_LOST, DROPPED, LATE, NEVER_SENT, FaultScript
@@ -97,12 +98,12 @@ async def test_a_holder_is_lost_only_after_the_time_that_a_reboot_may_take():
     move = Move(written(2, "a"))
     await move.run()
     held = [move.record("a")]
-    assert incident.incidents(held, {"a": move.presence("a")}, [], NOW) == []
+    assert incidents(held, {"a": move.presence("a")}, [], NOW) == []
     # The store ends a presence by its lease.
     entry = move.server.read(keys.node_key(GROUP, "a")).entry
     assert entry is not None
     assert entry.lease
-    [lost] = incident.incidents(held, {}, [], NOW)
+    [lost] = incidents(held, {}, [], NOW)
     assert lost.how == incident.LOST
 
 

@@ -10,9 +10,10 @@ from locksmith.lock.admission_readings import Others
 from locksmith.lock.chunks import READS
 from locksmith.lock.claim_reader import read_holders
 from locksmith.lock.records import claim as claim_record
-from locksmith.lock.records import incident, keys
+from locksmith.lock.records import keys
 from locksmith.lock.records.claim import COMMITTED, DAEMON, FLEETLOCK, MANUAL, REBOOT, SERVER
 from locksmith.lock.records.node import TTL, Node
+from locksmith.lock.records.went_wrong import incidents
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import Entry
 from tests.builders.claims import NOW, claim
@@ -75,23 +76,23 @@ def test_a_slot_expires_only_if_its_machine_is_seen_to_be_gone_for_so_long(holde
 @pytest.mark.parametrize(("seconds", "lost"), [(TTL - 1, False), (TTL, True)])
 def test_a_machine_that_was_never_present_with_its_slot_is_lost_in_the_end(seconds, lost):
     held = claim("n1", taken=NOW - timedelta(seconds=seconds))
-    assert bool(incident.incidents([held], {}, (), NOW)) is lost
+    assert bool(incidents([held], {}, (), NOW)) is lost
 
 
 def test_a_client_that_may_have_gone_down_and_is_not_present_any_more_is_lost():
     held = claim("n1", kind=FLEETLOCK, who=SERVER, taken=NOW)
-    assert incident.incidents([held], {}, (), NOW) == []
+    assert incidents([held], {}, (), NOW) == []
     went = replace(held, state=COMMITTED)
-    [found] = incident.incidents([went], {}, (), NOW)
+    [found] = incidents([went], {}, (), NOW)
     assert found.describe() == "n1 is lost: it has not come back"
-    assert incident.incidents([went], {"n1": None}, (), NOW) == []
+    assert incidents([went], {"n1": None}, (), NOW) == []
 
 
 def test_a_client_has_no_journal_so_it_never_is_an_orphan():
     went = claim("n1", kind=FLEETLOCK, who=SERVER, state=COMMITTED, boot_id="before")
     other = Node("n1", "n1", "after", "", "etcd-lock", "idle", NOW, claim="")
-    assert incident.incidents([went], {"n1": other}, (), NOW) == []
-    assert [one.how for one in incident.incidents([replace(went, kind=REBOOT, who=DAEMON)], {"n1": other}, (), NOW)]
+    assert incidents([went], {"n1": other}, (), NOW) == []
+    assert [one.how for one in incidents([replace(went, kind=REBOOT, who=DAEMON)], {"n1": other}, (), NOW)]
 
 
 async def test_of_many_holders_the_presence_of_machines_that_reboot_is_asked_for():

@@ -13,13 +13,14 @@ from locksmith.lock.errors import RepeatedError
 from locksmith.lock.queue import Queue
 from locksmith.lock.queued_lock import QueuedLock
 from locksmith.lock.reboot_lock import RebootLock
-from locksmith.lock.records import incident, keys, node
+from locksmith.lock.records import keys, node
 from locksmith.lock.records import reboot as reboot_record
 from locksmith.lock.records.cause import Cause
 from locksmith.lock.records.claim import COMMITTED, DAEMON, FAILED, HELD, REBOOT, Claim
 from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.past import LastReboot
 from locksmith.lock.records.reboot import RebootRecord
+from locksmith.lock.records.went_wrong import incidents
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.harness.fault_script import StepwiseStore
 
@@ -262,21 +263,21 @@ SHOWN = Node("n1", "web-1", "boot-2", "", "etcd-lock", "idle", NOW, userspace=9,
     ids=["none", "another", "its own", "does not say", "not rebooted", "rebooted softly", "without systemd"],
 )
 def test_a_claim_that_its_machine_has_forgotten_is_orphaned(shown, orphaned):
-    found = incident.incidents([CLAIM.committed()], {"n1": shown}, [], NOW + timedelta(seconds=TTL))
+    found = incidents([CLAIM.committed()], {"n1": shown}, [], NOW + timedelta(seconds=TTL))
     assert [one.how for one in found] == (["orphaned"] if orphaned else [])
     assert not orphaned or "`locksmithctl unlock --force n1`" in found[0].describe()
 
 
 @pytest.mark.parametrize("claim", [CLAIM, replace(CLAIM.committed(), who="alice"), replace(CLAIM, kind="manual")])
 def test_a_claim_that_may_still_be_its_machines_is_none(claim):
-    assert incident.incidents([claim], {"n1": SHOWN}, [], NOW) == []
+    assert incidents([claim], {"n1": SHOWN}, [], NOW) == []
 
 
 @pytest.mark.parametrize(("after", "orphaned"), [(1, True), (0, False), (-60, False)])
 def test_an_operators_reboot_that_its_machine_forgot_is_orphaned_once_it_is_present(after, orphaned):
     """Its daemon may not have run before: a presence of an earlier boot says nothing of the claim."""
     shown = replace(SHOWN, since=NOW + timedelta(seconds=after))
-    found = incident.incidents([replace(CLAIM.committed(), who="alice")], {"n1": shown}, [], NOW + DAY)
+    found = incidents([replace(CLAIM.committed(), who="alice")], {"n1": shown}, [], NOW + DAY)
     assert [one.how for one in found] == (["orphaned"] if orphaned else [])
 
 
