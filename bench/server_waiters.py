@@ -3,7 +3,7 @@
 Real: etcd on v3, a locksmith-server with its credentials and its HTTP, a connection of its own for each machine, and
 what the daemon's strategy `server` asks. The machines are coroutines of this process, and keep no files. Their
 credentials, their presence and their places in the queue are written straight to etcd, as they would have written them
-one by one. They do not prolong their presence: each daemon does that with a request every five minutes, as with etcd.
+one by one. Each prolongs its presence as a daemon does, every 300 to 330 seconds.
 
 Ten machines come first, and then as many as `--machines` says. Of both are printed: the memory of the server and of
 etcd, the requests that etcd gets while all wait (its own figures), and the time from the answer to a machine that has
@@ -15,6 +15,7 @@ loop of the benchmark was while slots were handed over: each of the few answers 
 
 import asyncio
 import json
+import random
 import resource
 import ssl
 import statistics
@@ -35,10 +36,11 @@ from bench.meters import Meters
 from bench.processes import cpu_seconds, resident
 from locksmith.lock import machine_wire as wire
 from locksmith.lock import places
+from locksmith.lock.presence import KEEP_AFTER
 from locksmith.lock.records import credential, keys, node, waiter
 from locksmith.lock.records.claim import COMMITTED, DAEMON, REBOOT, Claim
 from locksmith.lock.records.credential import MACHINE, Credential
-from locksmith.lock.records.node import Node
+from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.states import WAITING
 from locksmith.lock.records.waiter import Waiter
 from locksmith.server.machine_desk import PLACE_TTL
@@ -68,6 +70,8 @@ CALL_LIMIT = 60.0
 """Seconds for a call that is made again until it is done."""
 ASK_AFTER = 60.0
 """Seconds after which a machine asks again, as the strategy does."""
+LATER = 30.0
+"""Seconds by which a daemon may prolong its presence later: it looks so often."""
 ROUND = 60.0
 """Seconds for which requests are counted: a whole number of a mirror's rounds, which begin every ten seconds."""
 HAND_OVERS = 30
@@ -88,6 +92,8 @@ class Machine:
     granted: "asyncio.Queue[Machine] | None" = None
     had: float = 0.0
     errors: int = 0
+    version: int = 0
+    """The version of its presence."""
 
     def __post_init__(self) -> None:
         """Make its claim."""
@@ -159,6 +165,21 @@ class Machine:
         while (left := ends - time.perf_counter()) > 0:
             if (await self.call(wire.WAIT, self.claim, seconds=min(50.0, left))).get("changed") is not False:
                 return
+
+    async def show(self) -> None:
+        """Prolong its presence again and again, over connections of their own, from a moment that chance decides."""
+        rng = random.Random(self.number)
+        await asyncio.sleep(rng.uniform(0, KEEP_AFTER))
+        key = keys.node_key(GROUP, self.id)
+        while True:
+            link = Machine(self.number, token=self.token, tls=self.tls)
+            try:
+                await link.connect(self.url)
+                await link.call(wire.PRESENCE, None, write="renew", key=key, version=self.version, ttl=TTL)
+            except (RuntimeError, OSError, asyncio.IncompleteReadError):
+                self.errors += 1
+            link.writer.close()
+            await asyncio.sleep(KEEP_AFTER + rng.uniform(0, LATER))
 
     async def reboot(self) -> float:
         """Go down and come back; gives when the answer to that came."""
@@ -298,7 +319,9 @@ async def _write(url: str, machines: Sequence[Machine]) -> None:
         lease, _ = etcd3_wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(LEASE)}))
         leased = [put for machine in some for put in _place(machine)]
         puts = [*leased, *map(_credential, some)]
-        await lane.post(etcd3.TXN, etcd3_wire.transaction(puts, lease, leased=len(leased)))
+        done = await lane.post(etcd3.TXN, etcd3_wire.transaction(puts, lease, leased=len(leased)))
+        for machine in some:
+            machine.version = int(done["header"]["revision"])
     lane.close()
 
 
@@ -334,7 +357,7 @@ async def _come(url: str, machines: Sequence[Machine]) -> list[asyncio.Task[None
         for machine in machines:
             await room.acquire()
             await machine.connect(url)
-            running.append(asyncio.create_task(machine.run()))
+            running += [asyncio.create_task(machine.run()), asyncio.create_task(machine.show())]
             coming.append(asyncio.create_task(come(machine)))
         await asyncio.gather(*coming)
     return running
