@@ -25,21 +25,19 @@ LATEST = KEEP_AFTER + 30
 
 
 class Machine:
-    """An idle daemon that shows itself through one server after another."""
+    """An idle daemon that shows itself through a server, and then through another."""
 
     def __init__(self, servers, name, *desks):
-        doors = {door.url: door for door in servers.doors(name, *desks)}
-        client = ServerClient(FleetServerSettings(urls=tuple(doors)), G, NoObserver(), doors.__getitem__)
-        self._servers, self._name = servers, name
-        self._presence = Presence(ServerStore(client), G, name)
+        self._doors = {door.url: door for door in servers.doors(name, *desks)}
+        self.presence = Presence(ServerStore(self._client()), G, name)
+        self._servers = servers
         self._shown = Node(name, name, "boot-1", G, "server", "idle", servers.now(), hardware=name)
 
-    async def show(self):
-        await self._presence.show(replace(self._shown, since=self._servers.now()))
+    def _client(self):
+        return ServerClient(FleetServerSettings(urls=tuple(self._doors)), G, NoObserver(), self._doors.__getitem__)
 
-    @property
-    def arrivals(self):
-        return self._presence.arrivals
+    async def show(self):
+        await self.presence.show(replace(self._shown, since=self._servers.now()))
 
 
 async def is_shown(servers, name):
@@ -82,36 +80,28 @@ def test_a_machine_that_calls_stays_and_one_that_is_gone_expires(tmp_path):
                 await one.show()
                 assert await is_shown(servers, "one")
                 await asyncio.sleep(LATEST)
-            assert (one.arrivals, await is_shown(servers, "other")) == (1, False)
+            assert (one.presence.arrivals, await is_shown(servers, "other")) == (1, False)
 
     play(story, tmp_path)
 
 
 def test_a_server_that_ends_before_it_has_prolonged_anything_costs_no_presence(tmp_path):
     async def story(servers):
-        desks = servers.desk(), servers.desk()
-        one = Machine(servers, "one", *desks)
-        async with served(servers) as next_desk:
-            hub = Hub(desks[0].store, [G])
-            desks[0].wait_by(hub)
-            async with following(hub, G):
-                await one.show()
-                await asyncio.sleep(LATEST)
-                await one.show()
-            assert hub.renewals(G)._due
-            one._presence._store = ServerStore(
-                ServerClient(
-                    FleetServerSettings(urls=("http://next",)),
-                    G,
-                    NoObserver(),
-                    lambda _url: servers.doors("one", next_desk)[0],
-                )
-            )
-            await asyncio.sleep(LATEST)
-            assert await is_shown(servers, "one")
+        desk = servers.desk()
+        one = Machine(servers, "one", desk, servers.desk())
+        hub = Hub(desk.store, [G])
+        desk.wait_by(hub)
+        async with following(hub, G):
             await one.show()
-            await asyncio.sleep(TTL - LATEST)
-            assert (one.arrivals, await is_shown(servers, "one")) == (1, True)
+            await asyncio.sleep(LATEST)
+            await one.show()
+            [_] = hub.renewals(G)._due
+        next(iter(one._doors.values())).down = True
+        await asyncio.sleep(LATEST)
+        assert await is_shown(servers, "one")
+        await one.show()
+        await asyncio.sleep(TTL - LATEST)
+        assert (one.presence.arrivals, await is_shown(servers, "one")) == (1, True)
 
     play(story, tmp_path)
 
@@ -129,12 +119,12 @@ def test_while_the_store_is_away_nothing_is_promised(tmp_path):
             renewals, key = desk._hub.renewals(G), keys.node_key(G, "one")
             version = renewals._due[key].version
             assert not renewals.promised(key, version, TTL)
-            one._presence._held_off, one._presence._shown = float("-inf"), replace(one._presence._shown, kept=0.0)
+            await asyncio.sleep(LATEST - EVERY)
             with pytest.raises(StoreUnavailableError):
                 await one.show()
             network.cut = False
             await asyncio.sleep(2 * EVERY)
-            assert not renewals._due
+            assert (renewals._due, await is_shown(servers, "one")) == ({}, True)
             assert renewals.promised(key, version, TTL)
 
     play(story, tmp_path)
@@ -165,6 +155,6 @@ def test_a_record_that_has_expired_meanwhile_is_written_again(tmp_path):
             await servers.store().revoke(entry)
             await asyncio.sleep(LATEST)
             await one.show()
-            assert (one.arrivals, await is_shown(servers, "one")) == (2, True)
+            assert (one.presence.arrivals, await is_shown(servers, "one")) == (2, True)
 
     play(story, tmp_path)
