@@ -6,6 +6,7 @@ front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -22,6 +23,8 @@ from locksmith.store.protocol import Change, Reading, Store, Until, any_change
 
 LONGEST_READ: Final = ROUND + SETTLE + SPREAD + 1
 """Seconds within which a mirror is proven, and who waited for that is answered. Then machines share a read."""
+SETTLE_LIMIT: Final = 3.0
+"""Seconds for what a server does still that ends in order."""
 READY_LIMIT: Final = 3.0
 """Seconds for which a reader waits for a mirror that is read for the first time."""
 
@@ -122,6 +125,12 @@ class Hub:
         self.mirrors.start()
         self._running += [asyncio.ensure_future(kept.run()) for kept in self._kept.values()]
         self._running += [asyncio.ensure_future(renewals.run()) for renewals in self._renewals.values()]
+
+    async def settle(self) -> None:
+        """Do what was promised to machines, as this server ends in order; after `SETTLE_LIMIT` seconds it is left."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_LIMIT):
+                await asyncio.gather(*(renewals.settle() for renewals in self._renewals.values()))
 
     async def close(self) -> None:
         """End what `start` began. Who waits keeps its place: the next server that it asks keeps that."""

@@ -5,13 +5,14 @@ lease of its own. So what the mirror knows to stand unchanged is noted here, and
 `EVERY` seconds.
 
 The machine is told at once that this is done. That is a promise of this server alone, and may not be kept: the server
-may end, or etcd may be away. The lease then lasts for what is left since the renewal before, which is longer than the
-machine waits until the next: 900 seconds, less the 330 between two renewals, less `EVERY`. While etcd does not answer,
-nothing more is promised here: each machine asks etcd itself, and hears what etcd says.
+may be killed, or etcd may be away. The lease then lasts for what is left since the renewal before, which is longer than
+the machine waits until the next: 900 seconds, less the 330 between two renewals, less `EVERY`. While etcd does not
+answer, nothing more is promised here: each machine asks etcd itself, and hears what etcd says.
 """
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final
 
 from locksmith.errors import StoreError
@@ -55,6 +56,11 @@ class SharedRenewals:
                 if not self._failing:
                     log.warning("the presence of machines that call this server is not prolonged: %s", error)
                 self._failing = True
+
+    async def settle(self) -> None:
+        """Keep the promises at once, as this server ends; what etcd does not do now is left."""
+        with suppress(StoreError):
+            await self._prolong()
 
     async def _prolong(self) -> None:
         store, due = self._store, self._due

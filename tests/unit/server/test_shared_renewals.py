@@ -13,7 +13,7 @@ from locksmith.host.server_store import ServerStore
 from locksmith.lock.presence import KEEP_AFTER, Presence
 from locksmith.lock.records import keys
 from locksmith.lock.records.node import TTL, Node
-from locksmith.server.hub import Hub
+from locksmith.server.hub import SETTLE_LIMIT, Hub
 from locksmith.server.shared_renewals import EVERY
 from locksmith.store.protocol import NoObserver
 from tests.builders.hubs import Counted, following
@@ -95,13 +95,43 @@ def test_a_server_that_ends_before_it_has_prolonged_anything_costs_no_presence(t
             await one.show()
             await asyncio.sleep(LATEST)
             await one.show()
-            [_] = hub.renewals(G)._due
+            [_] = hub._renewals[G]._due
         next(iter(one._doors.values())).down = True
         await asyncio.sleep(LATEST)
         assert await is_shown(servers, "one")
         await one.show()
         await asyncio.sleep(TTL - LATEST)
         assert (one.presence.arrivals, await is_shown(servers, "one")) == (1, True)
+
+    play(story, tmp_path)
+
+
+def test_a_server_that_ends_in_order_prolongs_first_what_it_has_promised(tmp_path):
+    async def story(servers):
+        async with served(servers) as desk:
+            one = Machine(servers, "one", desk)
+            await one.show()
+            await asyncio.sleep(LATEST)
+            await one.show()
+            await desk._hub.settle()
+        await asyncio.sleep(TTL - 1)
+        assert await is_shown(servers, "one")
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["refused", "silent"])
+def test_a_server_ends_although_the_store_is_away(cut, tmp_path):
+    async def story(servers):
+        network = Counted()
+        async with served(servers, network) as desk:
+            one = Machine(servers, "one", desk)
+            await one.show()
+            await asyncio.sleep(LATEST)
+            await one.show()
+            network.cut, network.silent = cut, not cut
+            async with asyncio.timeout(2 * SETTLE_LIMIT):
+                await desk._hub.settle()
 
     play(story, tmp_path)
 
@@ -116,7 +146,7 @@ def test_while_the_store_is_away_nothing_is_promised(tmp_path):
             await one.show()
             network.cut = True
             await asyncio.sleep(EVERY + 1)
-            renewals, key = desk._hub.renewals(G), keys.node_key(G, "one")
+            renewals, key = desk._hub._renewals[G], keys.node_key(G, "one")
             version = renewals._due[key].version
             assert not renewals.promised(key, version, TTL)
             await asyncio.sleep(LATEST - EVERY)
