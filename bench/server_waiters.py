@@ -21,6 +21,7 @@ import ssl
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -91,7 +92,7 @@ class Machine:
     at: Position = field(default_factory=lambda: Position(0))
     granted: "asyncio.Queue[Machine] | None" = None
     had: float = 0.0
-    errors: int = 0
+    errors: list[str] = field(default_factory=list)
     version: int = 0
     """The version of its presence."""
 
@@ -112,8 +113,8 @@ class Machine:
         """Make a call; once more where the server has closed a connection that was idle."""
         try:
             return await self._call(call, claim, **fields)
-        except (OSError, asyncio.IncompleteReadError):
-            self.errors += 1
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.errors.append(repr(error))
             self.writer.close()
             await self.connect(self.url)
             return await self._call(call, claim, **fields)
@@ -149,8 +150,8 @@ class Machine:
                     return
                 self.came.set()
                 await self._wait()
-            except (RuntimeError, OSError, asyncio.IncompleteReadError):
-                self.errors += 1
+            except (RuntimeError, OSError, asyncio.IncompleteReadError) as error:
+                self.errors.append(repr(error))
                 await asyncio.sleep(1)
 
     async def _ask(self) -> bool:
@@ -176,8 +177,8 @@ class Machine:
             try:
                 await link.connect(self.url)
                 await link.call(wire.PRESENCE, None, write="renew", key=key, version=self.version, ttl=TTL)
-            except (RuntimeError, OSError, asyncio.IncompleteReadError):
-                self.errors += 1
+            except (RuntimeError, OSError, asyncio.IncompleteReadError) as error:
+                self.errors.append(repr(error))
             link.writer.close()
             await asyncio.sleep(KEEP_AFTER + rng.uniform(0, LATER))
 
@@ -192,8 +193,8 @@ class Machine:
         while True:
             try:
                 await self.call(call, claim)
-            except RuntimeError:
-                self.errors += 1
+            except RuntimeError as error:
+                self.errors.append(repr(error))
                 if time.perf_counter() > ends:
                     raise
                 await asyncio.sleep(1)
@@ -286,7 +287,7 @@ async def measure(
     requests = {method: count / lasted for method, count in after.since(before).items()}
     shares = (cpu_seconds(server.pid) - used, after.cpu - before.cpu, time.process_time() - own)
     cores = (shares[0] / lasted, shares[1] / lasted, shares[2] / lasted)
-    print(f"  {number} came in {came:.0f} s; errors: {sum(one.errors for one in machines)}", flush=True)
+    print(f"  {number} came in {came:.0f} s; {_errors(machines)}", flush=True)
     taken, late = list[float](), list[float]()
     watching = asyncio.create_task(_watch_own_loop(late))
     for _ in range(min(number - 1, HAND_OVERS)):
@@ -295,7 +296,7 @@ async def measure(
             this = await granted.get()
         taken.append(this.had - at)
     memory = resident(server.pid)
-    print(f"  errors at the end: {sum(one.errors for one in machines)}", flush=True)
+    print(f"  at the end: {_errors(machines)}", flush=True)
     for task in (*running, watching):
         task.cancel()
     await asyncio.gather(*running, watching, return_exceptions=True)
@@ -361,6 +362,12 @@ async def _come(url: str, machines: Sequence[Machine]) -> list[asyncio.Task[None
             coming.append(asyncio.create_task(come(machine)))
         await asyncio.gather(*coming)
     return running
+
+
+def _errors(machines: Sequence[Machine]) -> str:
+    """Count the errors that machines met, and quote one of each kind."""
+    met = Counter(error for machine in machines for error in machine.errors)
+    return f"errors: {met.total()}{''.join(f'; {number} times {error}' for error, number in met.most_common(3))}"
 
 
 def _quantiles(times: list[float]) -> tuple[float, float]:
