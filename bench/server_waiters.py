@@ -2,7 +2,8 @@
 
 Real: etcd on v3, a locksmith-server with its credentials and its HTTP, a connection of its own for each machine, and
 what the daemon's strategy `server` asks. The machines are coroutines of this process, and keep no files. Their
-credentials and their places in the queue are written straight to etcd, as they would have written them one by one.
+credentials, their presence and their places in the queue are written straight to etcd, as they would have written them
+one by one. Each prolongs its presence as a daemon does, every 300 to 330 seconds.
 
 Ten machines come first, and then as many as `--machines` says. Of both are printed: the memory of the server and of
 etcd, the requests that etcd gets while all wait (its own figures), and the time from the answer to a machine that has
@@ -14,11 +15,13 @@ loop of the benchmark was while slots were handed over: each of the few answers 
 
 import asyncio
 import json
+import random
 import resource
 import ssl
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -34,9 +37,12 @@ from bench.meters import Meters
 from bench.processes import cpu_seconds, resident
 from locksmith.lock import machine_wire as wire
 from locksmith.lock import places
-from locksmith.lock.records import credential, keys, waiter
+from locksmith.lock.presence import KEEP_AFTER
+from locksmith.lock.records import credential, keys, node, waiter
 from locksmith.lock.records.claim import COMMITTED, DAEMON, REBOOT, Claim
 from locksmith.lock.records.credential import MACHINE, Credential
+from locksmith.lock.records.node import TTL, Node
+from locksmith.lock.records.states import WAITING
 from locksmith.lock.records.waiter import Waiter
 from locksmith.server.machine_desk import PLACE_TTL
 from locksmith.store import etcd3, etcd3_wire
@@ -47,7 +53,9 @@ from tests.harness.certificates import Authority
 from tests.harness.etcd import Etcd
 from tests.harness.fleetlock_server import ANYBODY, FleetLockServer
 
-GROUP = "bench"
+GROUP, BOOT = "bench", "a boot"
+WAITS = {"queue", "slot"}
+"""Why a machine that waits is told to: nothing else holds it back."""
 FEW = 10
 AT_ONCE = 1000
 """Machines that come at one moment."""
@@ -63,6 +71,8 @@ CALL_LIMIT = 60.0
 """Seconds for a call that is made again until it is done."""
 ASK_AFTER = 60.0
 """Seconds after which a machine asks again, as the strategy does."""
+LATER = 30.0
+"""Seconds by which a daemon may prolong its presence later: it looks so often."""
 ROUND = 60.0
 """Seconds for which requests are counted: a whole number of a mirror's rounds, which begin every ten seconds."""
 HAND_OVERS = 30
@@ -82,7 +92,9 @@ class Machine:
     at: Position = field(default_factory=lambda: Position(0))
     granted: "asyncio.Queue[Machine] | None" = None
     had: float = 0.0
-    errors: int = 0
+    errors: list[str] = field(default_factory=list)
+    version: int = 0
+    """The version of its presence."""
 
     def __post_init__(self) -> None:
         """Make its claim."""
@@ -101,8 +113,8 @@ class Machine:
         """Make a call; once more where the server has closed a connection that was idle."""
         try:
             return await self._call(call, claim, **fields)
-        except (OSError, asyncio.IncompleteReadError):
-            self.errors += 1
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.errors.append(repr(error))
             self.writer.close()
             await self.connect(self.url)
             return await self._call(call, claim, **fields)
@@ -138,19 +150,37 @@ class Machine:
                     return
                 self.came.set()
                 await self._wait()
-            except (RuntimeError, OSError, asyncio.IncompleteReadError):
-                self.errors += 1
+            except (RuntimeError, OSError, asyncio.IncompleteReadError) as error:
+                self.errors.append(repr(error))
                 await asyncio.sleep(1)
 
     async def _ask(self) -> bool:
         await self.call(wire.READ, None, keys=[keys.resume_key(GROUP), keys.semaphore_key(GROUP)])
-        return bool((await self.call(wire.REQUEST, self.claim))["answer"] == wire.GRANTED)
+        answer = await self.call(wire.REQUEST, self.claim)
+        if answer["answer"] != wire.GRANTED and answer["code"] not in WAITS:
+            raise RuntimeError(f"a machine of the benchmark is held back: {answer}")
+        return bool(answer["answer"] == wire.GRANTED)
 
     async def _wait(self) -> None:
         ends = time.perf_counter() + ASK_AFTER
         while (left := ends - time.perf_counter()) > 0:
             if (await self.call(wire.WAIT, self.claim, seconds=min(50.0, left))).get("changed") is not False:
                 return
+
+    async def show(self) -> None:
+        """Prolong its presence again and again, over connections of their own, from a moment that chance decides."""
+        rng = random.Random(self.number)
+        await asyncio.sleep(rng.uniform(0, KEEP_AFTER))
+        key = keys.node_key(GROUP, self.id)
+        while True:
+            link = Machine(self.number, token=self.token, tls=self.tls)
+            try:
+                await link.connect(self.url)
+                await link.call(wire.PRESENCE, None, write="renew", key=key, version=self.version, ttl=TTL)
+            except (RuntimeError, OSError, asyncio.IncompleteReadError) as error:
+                self.errors.append(repr(error))
+            link.writer.close()
+            await asyncio.sleep(KEEP_AFTER + rng.uniform(0, LATER))
 
     async def reboot(self) -> float:
         """Go down and come back; gives when the answer to that came."""
@@ -163,8 +193,8 @@ class Machine:
         while True:
             try:
                 await self.call(call, claim)
-            except RuntimeError:
-                self.errors += 1
+            except RuntimeError as error:
+                self.errors.append(repr(error))
                 if time.perf_counter() > ends:
                     raise
                 await asyncio.sleep(1)
@@ -257,7 +287,7 @@ async def measure(
     requests = {method: count / lasted for method, count in after.since(before).items()}
     shares = (cpu_seconds(server.pid) - used, after.cpu - before.cpu, time.process_time() - own)
     cores = (shares[0] / lasted, shares[1] / lasted, shares[2] / lasted)
-    print(f"  {number} came in {came:.0f} s; errors: {sum(one.errors for one in machines)}", flush=True)
+    print(f"  {number} came in {came:.0f} s; {_errors(machines)}", flush=True)
     taken, late = list[float](), list[float]()
     watching = asyncio.create_task(_watch_own_loop(late))
     for _ in range(min(number - 1, HAND_OVERS)):
@@ -266,7 +296,7 @@ async def measure(
             this = await granted.get()
         taken.append(this.had - at)
     memory = resident(server.pid)
-    print(f"  errors at the end: {sum(one.errors for one in machines)}", flush=True)
+    print(f"  at the end: {_errors(machines)}", flush=True)
     for task in (*running, watching):
         task.cancel()
     await asyncio.gather(*running, watching, return_exceptions=True)
@@ -290,7 +320,9 @@ async def _write(url: str, machines: Sequence[Machine]) -> None:
         lease, _ = etcd3_wire.granted(await lane.post(etcd3.GRANT, {"TTL": str(LEASE)}))
         leased = [put for machine in some for put in _place(machine)]
         puts = [*leased, *map(_credential, some)]
-        await lane.post(etcd3.TXN, etcd3_wire.transaction(puts, lease, leased=len(leased)))
+        done = await lane.post(etcd3.TXN, etcd3_wire.transaction(puts, lease, leased=len(leased)))
+        for machine in some:
+            machine.version = int(done["header"]["revision"])
     lane.close()
 
 
@@ -302,8 +334,11 @@ def _credential(machine: Machine) -> Put:
 
 
 def _place(machine: Machine) -> list[Put]:
+    """Give its presence, and its place with its ticket."""
     place = waiter.encode(Waiter.of(machine.claim, "1", int(PLACE_TTL)))
+    shown = Node(machine.id, f"host-{machine.number}", BOOT, GROUP, "server", WAITING, machine.claim.since)
     return [
+        Put(keys.node_key(GROUP, machine.id), node.encode(shown), ABSENT),
         Put(places.place_key(GROUP, machine.claim, machine.number), place, ABSENT),
         Put(places.ticket_key(GROUP, machine.claim), str(machine.number).encode(), ABSENT),
     ]
@@ -323,10 +358,16 @@ async def _come(url: str, machines: Sequence[Machine]) -> list[asyncio.Task[None
         for machine in machines:
             await room.acquire()
             await machine.connect(url)
-            running.append(asyncio.create_task(machine.run()))
+            running += [asyncio.create_task(machine.run()), asyncio.create_task(machine.show())]
             coming.append(asyncio.create_task(come(machine)))
         await asyncio.gather(*coming)
     return running
+
+
+def _errors(machines: Sequence[Machine]) -> str:
+    """Count the errors that machines met, and quote one of each kind."""
+    met = Counter(error for machine in machines for error in machine.errors)
+    return f"errors: {met.total()}{''.join(f'; {number} times {error}' for error, number in met.most_common(3))}"
 
 
 def _quantiles(times: list[float]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ front of a queue asks (`store_of(group)`): etcd itself, apart from its watches.
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -14,6 +15,7 @@ from locksmith.server.mirror_store import GroupMirrors
 from locksmith.server.proven_reads import SPREAD, FarBack, Proofs
 from locksmith.server.shared_places import SharedPlaces
 from locksmith.server.shared_reads import SharedReads
+from locksmith.server.shared_renewals import SharedRenewals
 from locksmith.server.waiting_room import WaitingRoom
 from locksmith.store.meter import Meter
 from locksmith.store.observed import ObservedStore
@@ -21,6 +23,8 @@ from locksmith.store.protocol import Change, Reading, Store, Until, any_change
 
 LONGEST_READ: Final = ROUND + SETTLE + SPREAD + 1
 """Seconds within which a mirror is proven, and who waited for that is answered. Then machines share a read."""
+SETTLE_LIMIT: Final = 3.0
+"""Seconds for what a server does still that ends in order."""
 READY_LIMIT: Final = 3.0
 """Seconds for which a reader waits for a mirror that is read for the first time."""
 
@@ -53,12 +57,14 @@ class Hub:
         self._shared = SharedReads(store)
         self._proofs: dict[str, Proofs] = {}
         self._kept: dict[str, SharedPlaces] = {}
+        self._renewals: dict[str, SharedRenewals] = {}
         self._running: list[asyncio.Task[None]] = []
         for group in groups if self.mirrors.follows else ():
             mirror = self.mirrors.of(group)
             self._kept[group] = kept = SharedPlaces(store, mirror, group)
             self._rooms[group] = room = WaitingRoom(mirror, group, kept.called)
             kept.spare(room.is_near)
+            self._renewals[group] = SharedRenewals(store, mirror)
             self._stores[group] = WatchingStore(store, mirror)
             self._proofs[group] = Proofs(mirror)
 
@@ -70,6 +76,10 @@ class Hub:
         """Note that a machine has called for its claim, and is answered by the store."""
         if (kept := self._kept.get(group)) is not None:
             kept.answered(machine)
+
+    def renewals(self, group: str) -> SharedRenewals | None:
+        """Give what prolongs the presence of a group's machines; None: each asks the store."""
+        return self._renewals.get(group)
 
     def store_of(self, group: str) -> Store:
         """Give the store in which a machine of a group asks."""
@@ -114,6 +124,13 @@ class Hub:
         """Begin to follow the store."""
         self.mirrors.start()
         self._running += [asyncio.ensure_future(kept.run()) for kept in self._kept.values()]
+        self._running += [asyncio.ensure_future(renewals.run()) for renewals in self._renewals.values()]
+
+    async def settle(self) -> None:
+        """Do what was promised to machines, as this server ends in order; after `SETTLE_LIMIT` seconds it is left."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_LIMIT):
+                await asyncio.gather(*(renewals.settle() for renewals in self._renewals.values()))
 
     async def close(self) -> None:
         """End what `start` began. Who waits keeps its place: the next server that it asks keeps that."""

@@ -345,12 +345,11 @@ class MachineDesk:
         return _Waiting(claim, lock, store)
 
     async def _of_store(self, group: str, who: Identity, call: str, fields: dict[str, Any]) -> Mapping[str, Any]:
-        store = recent = self._store_of(group)
-        if self._hub is not None:
-            recent = self._hub.recent(group)
-            if call in {wire.READ, wire.KNOWS}:
-                store = self._hub.reads_of(group, who.name)
-        said = await self._records.answer(store, group, who, call, fields, recent=recent)
+        store, hub = self._store_of(group), self._hub
+        if hub is not None and call in {wire.READ, wire.KNOWS}:
+            store = hub.reads_of(group, who.name)
+        renewals = hub.renewals(group) if hub is not None else None
+        said = await self._records.answer(store, group, who, call, fields, renewals=renewals)
         return {**said, "store": {"cluster": self._cluster, "revision": said.pop("revision")}}
 
 

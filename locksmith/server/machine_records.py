@@ -17,6 +17,7 @@ from locksmith.lock.absence import note_absent, tidy
 from locksmith.lock.records import keys, member, node
 from locksmith.server.identity import Identity
 from locksmith.server.permissions import Action, require
+from locksmith.server.shared_renewals import SharedRenewals
 from locksmith.store.protocol import ABSENT, Also, Delete, Entry, Fingerprint, Put, Store
 from locksmith.util.jsonread import BadJsonError, read
 
@@ -47,12 +48,16 @@ class MachineRecords:
         self._looking: set[asyncio.Task[None]] = set()
 
     async def answer(
-        self, store: Store, group: str, who: Identity, call: str, fields: dict[str, Any], *, recent: Store
+        self,
+        store: Store,
+        group: str,
+        who: Identity,
+        call: str,
+        fields: dict[str, Any],
+        *,
+        renewals: SharedRenewals | None = None,
     ) -> dict[str, Any]:
-        """Give the answer to a call, with the `revision` at which it was given (0: it is not known).
-
-        `recent` is the same store, and may be a moment old: what costs no request is asked there.
-        """
+        """Give the answer to a call, with the `revision` at which it was given (0: it is not known)."""
         if call == wire.HELLO:
             return {"answer": wire.DONE, "revision": (await store.get(keys.semaphore_key(group))).revision}
         if call == wire.READ:
@@ -63,7 +68,7 @@ class MachineRecords:
             digest, version = read(fields, "digest", str), read(fields, "version", int)
             knows = await store.knows(Fingerprint(keys.semaphore_key(group), version, digest))
             return {"answer": wire.DONE, "knows": {True: "yes", False: "no", None: "unknown"}[knows], "revision": 0}
-        return await self._write(store, group, who, fields, recent=recent)
+        return await self._write(store, group, who, fields, renewals)
 
     async def _read(self, store: Store, group: str, who: Identity, fields: dict[str, Any]) -> dict[str, Any]:
         asked = read(fields, "keys", list)
@@ -86,7 +91,7 @@ class MachineRecords:
         }
 
     async def _write(
-        self, store: Store, group: str, who: Identity, fields: dict[str, Any], *, recent: Store
+        self, store: Store, group: str, who: Identity, fields: dict[str, Any], renewals: SharedRenewals | None
     ) -> dict[str, Any]:
         write, key, ttl = read(fields, "write", str), read(fields, "key", str), read(fields, "ttl", float, 0.0)
         machine = _named(group, key)
@@ -108,7 +113,9 @@ class MachineRecords:
         elif write == SWAP and own[key] is member.decode:  # presence always has a lease
             entry = await store.swap(key, value, read(fields, "version", int), _also(group, who, fields))
         elif write == RENEW:
-            await _renewed(store, recent, key, read(fields, "version", int), ttl)
+            version = read(fields, "version", int)
+            if renewals is None or not renewals.promised(key, version, ttl):
+                await _renewed(store, key, version, ttl)
         elif write in _OF_ENTRY:
             entry = await _rewritten(store, write, Put(key, value, read(fields, "version", int)), ttl)
         else:
@@ -133,17 +140,12 @@ class MachineRecords:
                 await tidy(store, group, self._clock())
 
 
-async def _renewed(store: Store, recent: Store, key: str, version: int, ttl: float) -> None:
-    """Prolong an entry, if it still has its version.
-
-    An idle machine does this alone, so it costs one request. A version has one lease, however old what is known of it.
-    """
-    for each in (recent, store):
-        now = (await each.get(key)).entry
-        if now is not None and now.version == version:
-            await store.renew(now, ttl)
-            return
-    raise _changed(key)
+async def _renewed(store: Store, key: str, version: int, ttl: float) -> None:
+    """Prolong an entry, if it still has its version."""
+    now = (await store.get(key)).entry
+    if now is None or now.version != version:
+        raise _changed(key)
+    await store.renew(now, ttl)
 
 
 async def _rewritten(store: Store, write: str, put: Put, ttl: float) -> Entry | None:

@@ -90,6 +90,7 @@ async def run(config: Config, paths: Paths, notifier: Notifier) -> None:
                 shortcut=make_shortcut(of_machines),
                 revoked=people.refuse_revoked,
             )
+            await hub.settle()
     finally:
         collecting.cancel()
         await hub.close()

@@ -17,6 +17,7 @@ from locksmith.errors import CorruptValueError
 from locksmith.lock import denials, places
 from locksmith.lock.answer import Denied, QueuePosition
 from locksmith.lock.queue_places import read
+from locksmith.lock.queue_sight import known_for
 from locksmith.lock.records import keys, semaphore
 from locksmith.lock.records.claim import HELD, Claim
 from locksmith.lock.records.semaphore import Semaphore
@@ -101,13 +102,16 @@ class WaitingRoom:
             del self._waiting[place]
 
     def _position(self, place: Entry) -> QueuePosition:
+        """Say where a place stands; of one far back only about, so that it is no news whenever the first one leaves."""
         replica = self._mirror.replica
-        before = replica.rank(self._prefix, place.key)
+        before, waiters = replica.rank(self._prefix, place.key), replica.count(self._prefix)
+        if before > known_for(self._semaphore.max):
+            return QueuePosition(rounded_down(before) + 1, waiters, exact=False)
         predecessor = replica.get(replica.name_at(self._prefix, before - 1)).entry if before else None
         name = ""
         if predecessor is not None:
             name = read(predecessor, lambda found: found.name) or places.name_in(predecessor.key)
-        return QueuePosition(before + 1, replica.count(self._prefix), name)
+        return QueuePosition(before + 1, waiters, name)
 
     def _changed(self, changed: Collection[str]) -> None:
         """Wake who has come near the front, or has lost its place. Of the others none is woken."""
@@ -138,6 +142,12 @@ class WaitingRoom:
             return semaphore.decode(entry.value, entry.key) if entry is not None else Semaphore()
         except CorruptValueError:  # the first two report it
             return Semaphore(0)
+
+
+def rounded_down(number: int) -> int:
+    """Keep the first digit of a number: 9,432 becomes 9,000."""
+    step = int(10 ** (len(str(number)) - 1))
+    return number - number % step
 
 
 def tell(waiting: "asyncio.Future[bool]", *, worth: bool) -> None:

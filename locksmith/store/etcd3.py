@@ -7,7 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from locksmith.errors import ConflictError, OutcomeUnknownError, PastGoneError, StoreError, StoreRefusedError
+from locksmith.errors import (
+    ConflictError,
+    OutcomeUnknownError,
+    PastGoneError,
+    StoreError,
+    StoreRefusedError,
+    StoreUnavailableError,
+)
 from locksmith.store import etcd3_wire as wire
 from locksmith.store.gateway import Gateway
 from locksmith.store.grpc import Message
@@ -43,6 +50,8 @@ REVOKE = "/v3/lease/revoke"
 
 PAGE = 2000
 """Keys in one request for all below a prefix: about a megabyte."""
+KEPT_LIMIT = 5.0
+"""Seconds without an answer after which many keep-alives have failed."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds before a watch is opened again: doubled each time, until a watch has lasted longer than the longest pause."""
 
@@ -218,6 +227,19 @@ class Etcd3Store:
         """Write keys, and bind them to one lease."""
         fields = wire.transaction(puts, lease, leased=len(puts))
         await self._gateway.call(TXN, fields, lambda message: wire.committed(message, puts), write=True)
+
+    async def renew_many(self, entries: Sequence[Entry], ttl: float) -> Sequence[Entry]:
+        """Send many keep-alives in one stream, as etcd's own client does: `PAGE` in one request."""
+        del ttl
+        ended: list[Entry] = []
+        for start in range(0, len(entries), PAGE):
+            some = entries[start : start + PAGE]
+            asked = wire.KeptAlive({entry.lease for entry in some})
+            left = await self._gateway.follow(KEEP_ALIVE, asked.messages, asked, silence=KEPT_LIMIT)
+            if left is None:
+                raise StoreUnavailableError("etcd did not answer each of many keep-alives")
+            ended += [entry for entry in some if not left[entry.lease]]
+        return ended
 
     async def close(self) -> None:
         """End every call under way."""

@@ -5,7 +5,7 @@ left out. Every parser raises `BadJsonError` for what etcd never says. So the an
 "absent".
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,6 +171,22 @@ def granted(message: Message) -> tuple[int, int]:
 def seconds_left(message: Message) -> int:
     """Parse a keep-alive; 0: the lease has expired."""
     return number(message, "TTL")
+
+
+class KeptAlive:
+    """The keep-alives of several leases: a message for each, and what their answers say."""
+
+    def __init__(self, leases: Collection[int]) -> None:
+        self.messages = [{"ID": str(lease)} for lease in leases]
+        self._unanswered = set(leases)
+        self._left: dict[int, int] = {}
+
+    def __call__(self, message: Message) -> dict[int, int] | None:
+        """Take an answer. When all have come, give the seconds that each lease has left (0: it has expired)."""
+        lease = number(message, "ID")
+        self._unanswered.discard(lease)
+        self._left[lease] = seconds_left(message)
+        return None if self._unanswered else self._left
 
 
 def ignored(message: Message) -> None:

@@ -1,6 +1,7 @@
 """What a store can do for a server that acts for many machines, apart from `Store`.
 
-It tells of all keys below a prefix: first their values, then each change. It binds many keys to one lease.
+It tells of all keys below a prefix: first their values, then each change. It binds many keys to one lease, and prolongs
+many leases with one request.
 
 Only etcd's v3 API and the store in memory can. v2 keeps the last thousand events of all keys, and names no removal of a
 key that expired with its folder; there the keys are listed again and again.
@@ -63,4 +64,8 @@ class Feeds(Protocol):
 
         `StoreRefusedError`: there is no such lease any more. `Store.renew` of any of them prolongs all.
         """
+        ...
+
+    async def renew_many(self, entries: Sequence[Entry], ttl: float) -> Sequence[Entry]:
+        """Prolong several entries by the time to live that they were given; give those that have expired."""
         ...

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -81,9 +81,9 @@ class Gateway:
         return await self._everywhere(attempt, write=write)
 
     async def follow(
-        self, path: str, fields: Message, pick: Callable[[Message], T | None], *, silence: float
+        self, path: str, fields: Message | Sequence[Message], pick: Callable[[Message], T | None], *, silence: float
     ) -> T | None:
-        """Read a stream until `pick` gives a value for a message.
+        """Send a message, or several, and read a stream until `pick` gives a value for one of the answers.
 
         None: nothing came for `silence` seconds, or the stream broke. When the stream is opened again, it shows whether
         its member is alive. After a break the next endpoint comes first. If the token has expired, the stream is opened
@@ -258,12 +258,13 @@ class Gateway:
         return StoreRefusedError(f"etcd at {turn.endpoint.url} refused {whom}: {text}")
 
 
-def _request(path: str, fields: Message, token: str) -> Request:
+def _request(path: str, fields: Message | Sequence[Message], token: str) -> Request:
     # With this header a member without a leader says so at once, and ends its watches; otherwise it is silent.
     headers = {"Content-Type": "application/json", "Grpc-Metadata-hasleader": "true"}
     if token:
         headers["Authorization"] = token
-    return Request(path, json.dumps(fields).encode(), headers)
+    messages = [fields] if isinstance(fields, dict) else fields
+    return Request(path, "\n".join(map(json.dumps, messages)).encode(), headers)
 
 
 def _decode(raw: bytes, status: int, *, quotable: bool = True) -> Message:

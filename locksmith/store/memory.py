@@ -213,6 +213,10 @@ class MemoryStore:
         """Write keys, and bind them to one lease."""
         await self._carry("bind", puts[0].key, lambda: self._server.bind(puts, lease), write=True)
 
+    async def renew_many(self, entries: Sequence[Entry], ttl: float) -> Sequence[Entry]:
+        """Prolong several entries."""
+        return await self._carry("renew", entries[0].key, lambda: self._server.prolong_many(entries, ttl), write=True)
+
     async def close(self) -> None:
         """End every wait under way."""
         for watch in self._watches:

@@ -192,6 +192,16 @@ class MemoryServer:
         self._leased(entry)
         self._deadlines[entry.lease] = asyncio.get_running_loop().time() + ttl
 
+    def prolong_many(self, entries: Sequence[Entry], ttl: float) -> Sequence[Entry]:
+        """Prolong those that are still there, and give the others."""
+        ended = []
+        for entry in entries:
+            try:
+                self.prolong(entry, ttl)
+            except ConflictError:
+                ended.append(entry)
+        return ended
+
     def overwrite(self, entry: Entry, value: bytes, ttl: float) -> Entry:
         """Write a new value over an entry that expires, or has lost its lease; it expires `ttl` seconds from now."""
         if entry.lease:

@@ -14,14 +14,16 @@ T = TypeVar("T")
 
 
 class Counted:
-    """A network that counts what is asked; it can be cut."""
+    """A network that counts what is asked; it can be cut, or carry nothing."""
 
     def __init__(self) -> None:
         self.calls: Counter[str] = Counter()
-        self.cut = False
+        self.cut = self.silent = False
 
     async def carry(self, call: Call[T]) -> T:
         await asyncio.sleep(0.001)
+        if self.silent:
+            await asyncio.Event().wait()
         if self.cut:
             raise StoreUnavailableError("the network is cut")
         self.calls[call.name] += 1

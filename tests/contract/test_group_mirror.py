@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import urllib.request
 import uuid
 from typing import Any
 
@@ -191,3 +192,32 @@ async def test_a_store_that_went_back_is_read_again(tmp_path, monkeypatch):
 
 def _encoded(text):
     return base64.b64encode(text.encode()).decode()
+
+
+def test_many_leases_are_prolonged_with_one_request(etcd, group):
+    def left(entry):
+        return int(etcd.call("/v3/lease/timetolive", ID=str(entry.lease)).get("TTL", 0))
+
+    async def story():
+        store = Etcd3Store(etcd.settings())
+        try:
+            entries = [await store.create(f"{keys.group_prefix(group)}{n}", b"", ttl=900) for n in range(30)]
+            await asyncio.sleep(1.1)
+            assert max(map(left, entries)) < 899
+            await store.revoke(entries[7])
+            before = keep_alives(etcd)
+            assert await store.renew_many(entries, 900) == [entries[7]]
+            assert keep_alives(etcd) == before + 1
+            assert [entry for entry in entries if left(entry) < 899] == [entries[7]]
+        finally:
+            await store.close()
+
+    asyncio.run(story())
+
+
+def keep_alives(etcd):
+    """Count what etcd itself counts."""
+    name = 'grpc_server_started_total{grpc_method="LeaseKeepAlive"'
+    with urllib.request.urlopen(f"{etcd.endpoints[0]}/metrics", timeout=LIMIT) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))

@@ -17,13 +17,13 @@ from locksmith.lock.membership import Membership
 from locksmith.lock.presence import Presence
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import TTL, Node
-from locksmith.server.hub import Hub
 from locksmith.server.identity import Identity, Role
 from locksmith.server.shared_reads import SharedReads
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import NoObserver, Position
 from locksmith.util.jsonread import BadJsonError
 from tests.builders.claims import claim as make_claim
+from tests.builders.hubs import Counted
 from tests.builders.machine_desks import play
 from tests.builders.one_store import G
 from tests.harness.fault_script import StepwiseStore
@@ -72,35 +72,15 @@ def test_a_machine_shows_itself_stays_and_leaves(store, tmp_path):
     play(story, tmp_path, store)
 
 
-class Asked:
-    """A network that lists what a server asks of the store."""
-
-    def __init__(self):
-        self.calls: list[str] = []
-
-    async def carry(self, call):
-        self.calls.append(call.name)
-        return call.apply()
-
-
-def test_an_idle_machine_costs_the_store_one_request_for_each_heartbeat(tmp_path):
+def test_without_a_mirror_an_idle_machine_costs_the_store_two_requests_each_time(tmp_path):
     async def story(servers):
-        network = Asked()
-        desk = servers.desk(network)
-        hub = Hub(desk.store, [G])
-        desk.wait_by(hub)
-        one = presence(servers, "a", desk)
-        asked = []
-        for followed in (False, True):
-            await one.show(shown(servers, "a"))
-            if followed:
-                hub.start()
-            await asyncio.sleep(TTL / 2)
-            network.calls.clear()
-            await one.show(shown(servers, "a", since=servers.now()))
-            asked.append(tuple(network.calls))
-        await hub.close()
-        assert asked == [("get", "renew"), ("renew",)]
+        network = Counted()
+        one = presence(servers, "a", servers.desk(network))
+        await one.show(shown(servers, "a"))
+        await asyncio.sleep(TTL / 2)
+        network.calls.clear()
+        await one.show(shown(servers, "a", since=servers.now()))
+        assert network.calls == {"get": 1, "renew": 1}
 
     play(story, tmp_path)
 

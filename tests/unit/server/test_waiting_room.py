@@ -17,6 +17,7 @@ from locksmith.lock.records.claim import COMMITTED
 from locksmith.server import shared_places
 from locksmith.server.hub import Hub
 from locksmith.server.identity import Identity, Role
+from locksmith.server.waiting_room import rounded_down
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
 from tests.builders.claims import claim
@@ -408,3 +409,27 @@ def test_once_another_cluster_counts_no_machine_is_told_what_the_one_before_had(
                 machine.vanish()
 
     play(story, tmp_path)
+
+
+def test_one_far_back_is_told_about_where_it_stands_so_that_this_seldom_changes(tmp_path):
+    """Each change of what it is told would be a write of its presence."""
+
+    async def story(servers):
+        async with served(servers) as desk:
+            machines = await waiting_machines(servers, 38, desk)
+            await asyncio.sleep(AGES)
+            assert machines[36].answer.text == "queued for a slot: 30 or more are before it"
+            assert machines[15].answer.text == "queued for a slot: number 15 of 37, after m14"
+            await machines[0].reboot()
+            await asyncio.sleep(AGES)
+            assert machines[36].answer.text == "queued for a slot: 30 or more are before it"
+            assert machines[15].answer.text == "queued for a slot: number 14 of 36, after m14"
+            for machine in machines:
+                machine.vanish()
+
+    play(story, tmp_path)
+
+
+@pytest.mark.parametrize(("number", "told"), [(7, 7), (21, 20), (812, 800), (9432, 9000), (10000, 10000)])
+def test_the_first_digit_of_a_position_stays(number, told):
+    assert rounded_down(number) == told
