@@ -180,8 +180,7 @@ def test_a_daemon_that_stopped_is_named_first_though_its_record_is_still_there(s
 def test_a_window_that_cannot_open_has_one_sentence_everywhere(site, window, words):
     async def story(node):
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (window): {words}")
-        assert f"It waits for its window: {words}" in (await node.tool("why"))[1]
+        await shows(node, "why", words=f"It waits for its window: {words}")
         _, said = await node.tool("nodes", "--json")
         [shown] = json.loads(said)["nodes"]
         assert shown["reason"].startswith(words)

@@ -122,6 +122,7 @@ def test_a_rollout_is_in_the_journal_event_by_event_with_explanations(machine: M
         assert machine.run("sh", "-c", f"{line} --no-pager").stdout.strip(), line
     # The last words of a daemon that ends are the unit's too.
     machine.run("systemctl", "stop", "locksmithd.service")
+    machine.run("journalctl", "--sync")  # journald reads them when the daemon has ended
     assert machine.records(LOG)[-1]["MESSAGE"].startswith("stopping;")
     assert all(record["_TRANSPORT"] == "journal" for record in machine.records(LOG))
 
