@@ -218,7 +218,7 @@ def test_a_twin_is_said():
     assert told(group(node), "n1")[1].startswith("Another machine has its id: copy (boot b2) was seen with id-n1.")
 
 
-def test_what_a_machines_own_daemon_says_is_newer_than_its_record_but_for_what_only_that_says():
+def test_what_a_machines_own_daemon_says_is_newer_than_its_record():
     waits = wanting("n1", code="inhibitor", reason="shutdown is blocked by backup")
     shown = replace(idle("n1"), clone="copy (boot b2)", clone_boot="b2")
     found = case(group(shown), "id-n1", NOW)
