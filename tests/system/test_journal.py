@@ -61,6 +61,8 @@ def machine(new_machine: NewMachine, installed: Layers, etcd: Etcd) -> Machine:
     machine.start()
     machine.wait_booted()
     machine.run("journalctl", "--update-catalog")
+    # An order for a group that nothing uses needs --yes.
+    wait_until(lambda: "m1" in machine.run("locksmithctl", "nodes").stdout, limit=LIMIT, what="its group sees it")
     return machine
 
 
