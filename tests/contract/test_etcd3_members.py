@@ -8,6 +8,7 @@ import pytest
 from locksmith.errors import StoreUnavailableError
 from locksmith.store.etcd3 import Etcd3Store
 from tests.contract.stories import run, within
+from tests.contract.watches import watching
 from tests.harness.etcd import Etcd, wait_until
 from tests.harness.etcd_versions import EVERY_VERSION
 
@@ -65,8 +66,7 @@ def led(etcd, members):
 def test_a_wait_on_a_member_that_freezes_ends_with_its_limit_and_the_next_leaves_it(three, base):
     async def story(store):
         made = await store.create(base + "key", b"")
-        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=2))
-        await asyncio.wait([waiting], timeout=0.3)
+        waiting = await watching(store, made, three.members[0], limit=4)
         with frozen(three.members[0]):
             await asyncio.to_thread(wait_until, lambda: led(three, [1, 2]), "the other members have a leader")
             await change(three.settings(endpoints=three.endpoints[1:]), made)
@@ -84,8 +84,7 @@ def test_a_wait_on_a_member_that_freezes_ends_with_its_limit_and_the_next_leaves
 def test_a_wait_survives_the_death_of_its_member(three, base):
     async def story(store):
         made = await store.create(base + "key", b"")
-        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=30))
-        await asyncio.wait([waiting], timeout=0.3)
+        waiting = await watching(store, made, three.members[0], limit=30)
         three.members[0].kill()
         try:
             await asyncio.to_thread(wait_until, lambda: led(three, [1, 2]), "the other members have a leader")
@@ -100,8 +99,7 @@ def test_a_wait_survives_the_death_of_its_member(three, base):
 def test_a_member_without_a_leader_says_so_to_every_call(three, base):
     async def story(store):
         made = await store.create(base + "key", b"")
-        waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=60))
-        await asyncio.wait([waiting], timeout=0.3)
+        waiting = await watching(store, made, three.members[0], limit=60)
         with frozen(*three.members[1:]):
             with pytest.raises(StoreUnavailableError, match="no leader"):
                 await waiting

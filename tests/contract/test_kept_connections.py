@@ -218,9 +218,10 @@ def test_an_idle_connection_is_closed_but_for_one_while_a_watch_is_open(wheel_et
     async def story(store):
         made = await store.create(base + "key", b"")
         await asyncio.to_thread(wait_until, lambda: not store._gateway._exchanges[0]._pool._links, "it is closed", 5)
-        await store.get(base + "key")
         waiting = asyncio.create_task(store.wait(base + "key", made.version, limit=20))
-        await asyncio.wait([waiting], timeout=1)
+        await asyncio.to_thread(wait_until, lambda: way.connections == 2, "the watch is open", 5)
+        await store.get(base + "key")
+        await asyncio.wait([waiting], timeout=1)  # longer than any other is kept
         await store.swap(base + "key", b"", made.version)
         assert await waiting
 
@@ -247,17 +248,17 @@ def test_a_connection_lives_for_a_limited_time(wheel_etcd, base, monkeypatch):
 def test_an_answer_after_the_deadline_is_no_answer_to_the_next_request(wheel_etcd, base):
     async def story(store):
         made = await store.create(base + "key", b"1")
-        way.delay = 0.8
+        way.delay = 2.0
         with pytest.raises(OutcomeUnknownError, match="no answer in time"):
             await store.swap(base + "key", b"2", made.version)
         with pytest.raises(StoreUnavailableError, match="no answer in time"):
             await store.get(base + "other")
         way.delay = 0.0
-        await asyncio.sleep(1)
+        await asyncio.sleep(1.2)  # both late answers have come by then
         assert (await store.get(base + "key")).entry.value == b"2"
 
-    with keeping(wheel_etcd.endpoints[0]) as way, within(3):
-        told(way, story, timeout=0.4)
+    with keeping(wheel_etcd.endpoints[0]) as way, within(5):
+        told(way, story, timeout=1)
 
 
 def test_what_comes_before_a_request_is_no_answer_to_it(base):

@@ -121,7 +121,7 @@ def test_a_member_that_gives_no_answer_is_a_doubt_beside_one_without_v2(group):
     with dead_endpoints.endpoint(WITHOUT_V2) as without, dead_endpoints.endpoint(dead_endpoints.silent) as silent:
         for endpoints in ((without, silent), (silent, without)):
             with pytest.raises(StoreUnavailableError, match=f"{silent}.*nothing is done on v3"):
-                may_lock_on_v3(StoreSettings(endpoints=endpoints, timeout=0.3), group)
+                may_lock_on_v3(StoreSettings(endpoints=endpoints, timeout=2), group)  # the other needs a part of it
 
 
 def nobody_there():
@@ -151,8 +151,8 @@ RUBBISH = {
 def test_a_doubt_is_a_no_until_another_endpoint_decides(etcd, group, answer):
     with dead_endpoints.endpoint(answer) as url:
         with pytest.raises(StoreUnavailableError, match=f"{url}.*nothing is done on v3"):
-            may_lock_on_v3(StoreSettings(endpoints=(url,), timeout=0.3), group)
-        both = etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1)
+            may_lock_on_v3(StoreSettings(endpoints=(url,)), group)
+        both = etcd.settings(endpoints=(url, *etcd.endpoints))
         may_lock_on_v3(both, group)
         write_v2(etcd.settings(), keys.semaphore_key(group), b"{}")
         with pytest.raises(StoreRefusedError):
@@ -165,7 +165,7 @@ def test_an_endpoint_without_an_answer_is_a_no_that_is_not_about_v2(etcd, group,
         with pytest.raises(StoreUnavailableError, match=f"no etcd endpoint could be used: {url}: ") as no:
             may_lock_on_v3(StoreSettings(endpoints=(url,), timeout=0.3), group)
         assert "v2" not in str(no.value)
-        may_lock_on_v3(etcd.settings(endpoints=(url, *etcd.endpoints), timeout=1), group)
+        may_lock_on_v3(etcd.settings(endpoints=(url, *etcd.endpoints), timeout=3), group)
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -86,6 +86,7 @@ def test_a_freeze_ends_in_its_time_though_elections_extend_its_lease(members, gr
     site = Site(members, group, tmp_path)
 
     async def story(one):
+        await one.says("idle")
         status, said = await one.tool("freeze", "--for", f"{FREEZE:.0f}s", "--reason", "the database moves", "--yes")
         frozen = time.monotonic()
         assert status == 0, said

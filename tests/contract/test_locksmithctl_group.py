@@ -53,6 +53,7 @@ def test_a_reboot_takes_a_slot_of_the_daemons_group_and_waits_while_that_is_take
 
 def test_orders_and_views_are_about_the_daemons_group_and_name_it(site):
     async def story(node):
+        await until(lambda: site.node_record(node), "its group is in use, so that an order needs no --yes")
         status, said = await node.tool("freeze", "--reason=stop")
         assert (status, said.startswith(f"group {site.group} is frozen")) == (0, True), said
         assert any(key.endswith("/freeze") for key in site.lock.values())

@@ -148,6 +148,7 @@ def test_off_gives_back_what_its_journal_names_and_ends_well(site):
 
 def test_a_reboot_by_an_operator_is_left_alone_and_given_back_after_it(site):
     async def story(node):
+        await node.says("idle")
         status, said = await node.tool("reboot", "-reason", "new disk")
         assert status == 0, said
         await node.rebooted()

@@ -204,7 +204,7 @@ def test_users_who_log_in_without_end_do_not_hold_the_slot_for_ever(site):
         node.machine.sessions.clear()
         await node.rebooted()
 
-    site.play(story, sessions={"grace": "2s", "limit": "4s"}, reboot={"retry": "3s"})
+    site.play(story, sessions={"grace": "4s", "limit": "4s"}, reboot={"retry": "3s"})
 
 
 def test_users_who_stay_have_had_their_time(site):
@@ -216,7 +216,7 @@ def test_users_who_stay_have_had_their_time(site):
         await node.says("waiting (sessions): alice (seat0) logged in, and warned")
         await node.rebooted()
 
-    site.play(story, sessions={"grace": "500ms"})
+    site.play(story, sessions={"grace": "3s"})  # the daemon observes in it, and says so
 
 
 def test_a_reboot_that_is_called_off_takes_the_warning_back(site):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import select
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -70,10 +71,18 @@ class Machine:
         self.claim = Claim(self.id, REBOOT, uuid.uuid4().hex, now, who=DAEMON, hostname=self.id[:4])
 
     async def call(self, server, call, *, claim=None, **fields):
-        body = wire.encode_call(Position(0), claim or self.claim, **fields)
-        path, head = f"/machines/v1/{self.group}/{call}", {"Authorization": f"Bearer {self.token}"}
-        _, said = await asyncio.to_thread(server.post, path, body, head)
+        _, said = await asyncio.to_thread(server.post, *self._request(call, claim, fields))
         return said
+
+    def begin(self, server, call, **fields):
+        """Send a call; give the connection on which its answer comes."""
+        connection = server.connection()
+        connection.request("POST", *self._request(call, None, fields))
+        return connection
+
+    def _request(self, call, claim, fields):
+        body = wire.encode_call(Position(0), claim or self.claim, **fields)
+        return f"/machines/v1/{self.group}/{call}", body, {"Authorization": f"Bearer {self.token}"}
 
 
 @pytest.fixture
@@ -118,13 +127,15 @@ async def test_a_server_that_stops_answers_its_waits_at_once(site):
             for machine in machines:
                 await machine.call(first, wire.REQUEST)
             await until(lambda: len(site.lock.holders) == 1, "one has the slot", LIMIT)
-            waits = [asyncio.ensure_future(one.call(first, wire.WAIT, seconds=50.0)) for one in machines[1:]]
-            await asyncio.sleep(0.5)
-            assert not any(wait.done() for wait in waits)
+            waits = [one.begin(first, wire.WAIT, seconds=50.0) for one in machines[1:]]
+            await until(lambda: all(map(first.has_read, waits)), "the server has the calls", LIMIT)
+            assert not select.select([wait.sock for wait in waits], [], [], 0.5)[0]
             loop = asyncio.get_running_loop()
             began = loop.time()
             await asyncio.to_thread(first.stop)
-            assert [(await wait)["changed"] for wait in waits] == [True] * 3
+            assert [json.loads(wait.getresponse().read())["changed"] for wait in waits] == [True] * 3
             assert loop.time() - began < 7
+            for wait in waits:
+                wait.close()
             said = [(await one.call(second, wire.REQUEST))["queued"]["position"] for one in machines[1:]]
             assert said == [1, 2, 3]

@@ -1,19 +1,15 @@
 """A watch whose member dies is opened again at another one, and that is counted; one that merely ends is not."""
 
 import asyncio
-import re
 
 import pytest
-import urllib3
 
 from locksmith.errors import StoreUnavailableError
 from locksmith.store.connect import open_store
 from locksmith.store.meter import Meter
 from locksmith.store.settings import V2, V3
+from tests.contract.watches import watching
 from tests.harness.etcd import WHEEL, Etcd, wait_until
-
-WATCHERS = {V2: "etcd_debugging_store_watchers", V3: "etcd_debugging_mvcc_watcher_total"}
-"""What etcd itself says of how many watch at a member."""
 
 
 class Restarts(Meter):
@@ -60,21 +56,6 @@ def run(settings, story):
             await store.close()
 
     asyncio.run(scene())
-
-
-def watchers(member, api):
-    text = urllib3.request("GET", f"{member.url}/metrics", timeout=5).data.decode()
-    [count] = re.findall(rf"^{WATCHERS[api]} (\S+)$", text, re.MULTILINE)
-    return float(count)
-
-
-async def watching(store, made, member, api):
-    """Begin to wait for a change of a key, and see that the watch stands at this member."""
-    before = await asyncio.to_thread(watchers, member, api)
-    waiting = asyncio.create_task(store.wait(made.key, made.version, limit=20))
-    await asyncio.to_thread(wait_until, lambda: watchers(member, api) > before, "the watch stands", 10)
-    await store.get(made.key)  # by then the member has told so
-    return waiting
 
 
 def test_a_watch_whose_member_dies_is_counted_once_and_goes_on(cluster, doomed, base, api):

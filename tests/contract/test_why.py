@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.daemons import CLOSED, QUICK
 from tests.contract.programs import program
+from tests.harness.delay_proxy import states_in
 from tests.harness.waiting import until
 
 
@@ -169,6 +170,23 @@ def test_a_daemon_that_stopped_is_named_first_though_its_record_is_still_there(s
     site.play(story)
 
 
+def test_of_this_machine_its_daemon_says_more_than_its_record_in_the_store(site):
+    """The record comes after the log: etcd may be slow, and a large group spreads such writes over minutes."""
+
+    async def story(node):
+        await until(lambda: site.node_record(node), "it is present")
+        held = way.hold(lambda operations: "waiting" in states_in(operations))
+        node.need_reboot("4081.2.0")
+        await until(lambda: held.arrived, "its new record is on its way to etcd")
+        _, said = await node.tool("why")
+        assert "n1 needs a reboot for update 4081.2.0" in said
+        assert "It waits for its window" in said
+        assert json.loads(site.node_record(node))["state"] == "idle"
+
+    with site.delay_proxy() as way:
+        site.play(story, window=CLOSED)
+
+
 @pytest.mark.parametrize(
     ("window", "words"),
     [
@@ -180,8 +198,7 @@ def test_a_daemon_that_stopped_is_named_first_though_its_record_is_still_there(s
 def test_a_window_that_cannot_open_has_one_sentence_everywhere(site, window, words):
     async def story(node):
         node.need_reboot("4081.2.0")
-        await node.says(f"waiting (window): {words}")
-        assert f"It waits for its window: {words}" in (await node.tool("why"))[1]
+        await shows(node, "why", words=f"It waits for its window: {words}")
         _, said = await node.tool("nodes", "--json")
         [shown] = json.loads(said)["nodes"]
         assert shown["reason"].startswith(words)

@@ -94,12 +94,12 @@ def delay_proxy(upstream: str) -> Iterator[DelayProxy]:
 
 def take(operations: list[Operation]) -> bool:
     """A slot is taken."""
-    return "held" in _states(operations)
+    return "held" in states_in(operations)
 
 
 def commit(operations: list[Operation]) -> bool:
     """The point of no return is passed."""
-    return "committed" in _states(operations)
+    return "committed" in states_in(operations)
 
 
 def release(operations: list[Operation]) -> bool:
@@ -108,7 +108,8 @@ def release(operations: list[Operation]) -> bool:
     return any(b"/holders/" in base64.b64decode(key["key"]) for key in gone)
 
 
-def _states(operations: list[Operation]) -> list[str]:
+def states_in(operations: list[Operation]) -> list[str]:
+    """Give the states of the records that are written."""
     puts = [operation["request_put"] for operation in operations if "request_put" in operation]
     records = [json.loads(base64.b64decode(put["value"])) for put in puts]
     return [record.get("state", "") for record in records if isinstance(record, dict)]

@@ -182,6 +182,16 @@ class FleetLockServer:
         finally:
             connection.close()
 
+    def has_read(self, connection: HTTPConnection) -> bool:
+        """Whether it has accepted a connection, and has read all that was sent on it: by the kernel's table."""
+        assert connection.sock is not None
+        here = f":{connection.sock.getsockname()[1]:04X}"
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, remote, _, queues, _, _, _, _, inode, *_ = line.split()
+            if local.endswith(f":{self.port:04X}") and remote.endswith(here):
+                return inode != "0" and int(queues.partition(":")[2], 16) == 0
+        return False
+
     def connection(self, timeout: float = 30) -> HTTPConnection:
         """Give a connection to it."""
         address = urlsplit(self.url)

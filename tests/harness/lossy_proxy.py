@@ -23,13 +23,14 @@ next request, which etcd has answered without it, though that answer has not arr
 class LossyProxy:
     """The ways; a client is given their `urls`. Of its requests the `number`th meets its fate.
 
-    `trail` says which way each took, in the order in which they came.
+    `trail` says which way each took, in the order in which they came; `watch` whether it is a watch that came to harm.
     """
 
     number: int = -1
     fate: str = BEFORE
     urls: tuple[str, ...] = ()
     trail: list[int] = field(default_factory=list)
+    watch: bool = False
     gate: threading.Event = field(default_factory=threading.Event)
     arrived: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -41,8 +42,11 @@ class LossyProxy:
 
     @property
     def following(self) -> list[int]:
-        """The ways of the request that came to harm and of the next one, where they came."""
-        return self.trail[self.number : self.number + 2] if self.number >= 0 else []
+        """The ways of the request that came to harm and of the next one, where they came and do follow each other.
+
+        A watch is open while other requests are made, and may have been left by then.
+        """
+        return self.trail[self.number : self.number + 2] if self.number >= 0 and not self.watch else []
 
     def pass_on(self, way: int, upstream: str, client: socket.socket) -> None:
         """Serve one connection, which carries one request."""
@@ -51,6 +55,7 @@ class LossyProxy:
             number = len(self.trail)
             self.trail.append(way)
         if number == self.number:
+            self.watch = request.startswith(b"POST /v3/watch ")
             self._harm(request, upstream, client)
             return
         with _connect(upstream) as server:

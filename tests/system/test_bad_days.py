@@ -211,7 +211,7 @@ def test_a_boot_that_is_not_blessed_is_not_healthy(machine: Machine) -> None:
     ctl(machine, "send-need-reboot")
     machine.wait_booted(boots=2, limit=LIMIT)
     says(machine, "unhealthy: boot-complete.target is inactive")
-    assert "UNHEALTHY" in ctl(machine, "nodes")
+    wait_until(lambda: "UNHEALTHY" in ctl(machine, "nodes"), limit=LIMIT, what="its group is told, after the log")
 
 
 def scheduled(machine: Machine) -> str:

@@ -139,7 +139,7 @@ def test_an_update_that_unattended_upgrades_installs_is_coordinated(node: Machin
     wait_until(lambda: triggers(node)["reboot-required"]["says"] == "no", limit=LIMIT, what="the wish is gone")
     assert triggers(node)["reboot-required"]["text"] == "there is neither /run/reboot-required nor /run/reboot-needed"
     assert node.run("dpkg-query", "-W", "-f", "${Version}", "dbus").stdout == version
-    assert "MACHINE ID" not in ctl(node, "status")
+    wait_until(lambda: "MACHINE ID" not in ctl(node, "status"), limit=LIMIT, what="the slot is given back")
     [held] = [event for event in json.loads(ctl(node, "history", "--json"))["events"] if event["who"] == "locksmithd"]
     assert held["reason"] == "packages ask for it: dbus"
 

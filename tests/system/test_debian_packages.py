@@ -149,7 +149,7 @@ def test_three_commands_make_a_node_and_a_purge_leaves_nothing(new_machine: NewM
     node.sh(restart)
     node.wait("idle: nothing wants a reboot")
     assert "org.locksmith1 " in node.sh("busctl list --acquired --no-legend")
-    assert "m1" in node.ctl("nodes")
+    wait_until(lambda: "m1" in node.ctl("nodes"), limit=LIMIT, what="its group sees it")
     assert "update_engine is not on the bus" in node.ctl("triggers")
 
     node.ctl("request", "--reason", "a test")

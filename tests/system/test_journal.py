@@ -61,6 +61,8 @@ def machine(new_machine: NewMachine, installed: Layers, etcd: Etcd) -> Machine:
     machine.start()
     machine.wait_booted()
     machine.run("journalctl", "--update-catalog")
+    # An order for a group that nothing uses needs --yes.
+    wait_until(lambda: "m1" in machine.run("locksmithctl", "nodes").stdout, limit=LIMIT, what="its group sees it")
     return machine
 
 
@@ -122,6 +124,7 @@ def test_a_rollout_is_in_the_journal_event_by_event_with_explanations(machine: M
         assert machine.run("sh", "-c", f"{line} --no-pager").stdout.strip(), line
     # The last words of a daemon that ends are the unit's too.
     machine.run("systemctl", "stop", "locksmithd.service")
+    machine.run("journalctl", "--sync")  # journald reads them when the daemon has ended
     assert machine.records(LOG)[-1]["MESSAGE"].startswith("stopping;")
     assert all(record["_TRANSPORT"] == "journal" for record in machine.records(LOG))
 

@@ -105,7 +105,7 @@ def _differs(machine: Machine, before: str) -> bool:
 
 def test_a_soft_reboot_fulfils_what_packages_asked_for_but_for_a_kernel(machine: Machine) -> None:
     """/run survives it, and with it /run/reboot-required."""
-    says(machine, "idle")
+    wait_until(lambda: "m1" in ctl(machine, "nodes"), limit=LIMIT, what="it shows its name to its group")
     hold = ctl(machine, "hold", "m1", "--reason", "the soft reboot is done by hand")
     assert "is held back" in hold
 

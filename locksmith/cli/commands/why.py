@@ -18,7 +18,7 @@ from locksmith.cli.session import Session, pass_session
 from locksmith.cli.table import width
 from locksmith.cli.without_store import asked_server, names_store, never_reboots, shares_store
 from locksmith.errors import CorruptValueError, HostError, LockError, LocksmithError, StoreError, StoreRefusedError
-from locksmith.fleet.case import Case, case
+from locksmith.fleet.case import Case, as_its_daemon_says, case
 from locksmith.fleet.explain import explain, explain_alone, explain_stopped
 from locksmith.fleet.fields import case_fields, node_fields
 from locksmith.fleet.group import GroupView
@@ -84,6 +84,7 @@ def _answer(session: Session, machine: str | None) -> _Answer:
     if own is None or found.machine_id != session.machine_id:
         sentences = explain(found)
     elif own.runs:
+        found = as_its_daemon_says(found, own.node)
         sentences = [*own.sentences(found.now), *explain(found)]
     else:
         sentences = [*own.sentences(found.now), *explain_stopped(found, read_hostname(session.paths))]

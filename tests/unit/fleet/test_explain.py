@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from locksmith.cli.commands.nodes_view import layout, summary
 from locksmith.errors import CorruptValueError
-from locksmith.fleet.case import case
+from locksmith.fleet.case import as_its_daemon_says, case
 from locksmith.fleet.explain import explain, explain_alone, explain_stopped
 from locksmith.fleet.group import GroupView
 from locksmith.fleet.holders import HolderKind, holder_statuses
@@ -216,6 +216,28 @@ def test_one_that_is_lost_and_those_that_were_never_there():
 def test_a_twin_is_said():
     node = wanting("n1", code="clone", clone="copy (boot b2)")
     assert told(group(node), "n1")[1].startswith("Another machine has its id: copy (boot b2) was seen with id-n1.")
+
+
+def test_what_a_machines_own_daemon_says_is_newer_than_its_record():
+    waits = wanting("n1", code="inhibitor", reason="shutdown is blocked by backup")
+    shown = replace(idle("n1"), clone="copy (boot b2)", clone_boot="b2")
+    found = case(group(shown), "id-n1", NOW)
+    newer = as_its_daemon_says(found, waits)
+    assert newer.node == replace(waits, clone="copy (boot b2)", clone_boot="b2")
+    assert "shutdown is blocked by backup" in " ".join(explain(newer))
+    for other in (None, replace(waits, boot_id="an earlier boot"), replace(waits, group="web")):
+        assert as_its_daemon_says(found, other) is found
+
+
+@pytest.mark.parametrize("code", ["restored", "other_cluster"])
+def test_a_machine_that_does_not_believe_the_store_says_so_in_its_record_alone(code):
+    found = case(group(replace(idle("n1"), code=code, reason="its history has no such write")), "id-n1", NOW)
+    assert as_its_daemon_says(found, idle("n1")) is found
+
+
+def test_no_record_in_the_store_stays_no_presence_whatever_the_daemon_says():
+    found = case(group(idle("n2")), "id-n1", NOW)
+    assert as_its_daemon_says(found, idle("n1")).node is None
 
 
 def test_a_void_share_and_a_value_that_cannot_be_read_are_said():
