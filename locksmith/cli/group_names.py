@@ -4,7 +4,7 @@ import contextlib
 
 from locksmith.cli.output import ask, can_ask, note
 from locksmith.cli.session import Session
-from locksmith.errors import LockError, StoreRefusedError
+from locksmith.errors import LockError, StoreError, StoreRefusedError
 from locksmith.fleet.phrases import group_name
 from locksmith.fleet.reader import is_used, list_groups
 from locksmith.store.protocol import Store
@@ -30,9 +30,13 @@ def confirm_group(session: Session, deed: str, *, sure: bool) -> bool:
 
 
 def note_unknown_group(session: Session) -> None:
-    """Warn if the group is not in use: what was found of it may be nothing because its name is a typo."""
-    if words := unknown_group(session):
-        note(f"Warning: {words}")
+    """Warn if the group is not in use: what was found of it may be nothing because its name is a typo.
+
+    The command is done: a store that fails by now does not make it fail.
+    """
+    with contextlib.suppress(StoreError):
+        if words := unknown_group(session):
+            note(f"Warning: {words}")
 
 
 def unknown_group(session: Session) -> str:

@@ -22,7 +22,7 @@ from locksmith.cli.moments import coming
 from locksmith.cli.named_machine import to_hold, to_unhold
 from locksmith.cli.output import json_flag, note, print_json, say
 from locksmith.cli.session import Session, author, invoking_user, pass_session, reason_option
-from locksmith.errors import LockError, StoreRefusedError, UsageError
+from locksmith.errors import LockError, StoreError, UsageError
 from locksmith.fleet import acts
 from locksmith.fleet.acts import was_words
 from locksmith.fleet.fields import order_fields
@@ -129,7 +129,7 @@ def thaw(session: Session, *, reason: str, every: bool, as_json: bool) -> None:
         thaw_all(in_every_group(session), reason, as_json=as_json)
         return
     before, name = thaw_group(session, reason), group_name(session.config.group)
-    if before is None and not session.names_group and (frozen := session.with_store(_frozen)):
+    if before is None and not session.names_group and (frozen := _frozen(session)):
         ways_out = named([with_group(f"`locksmithctl thaw` thaws {group_name(one)}", one) for one in frozen])
         raise LockError(f"{name} is not frozen, and nothing was ended: {ways_out}")
     _tell_ended(session, before, f"{name} is", "frozen", as_json=as_json)
@@ -178,12 +178,16 @@ def unhold(session: Session, *, machine: str, reason: str, as_json: bool) -> Non
     _tell_ended(session, before, f"{name} is", state, as_json=as_json)
 
 
-async def _frozen(store: Store) -> list[str]:
-    """Name the groups that are frozen; none where the store does not let us look."""
-    try:
+def _frozen(session: Session) -> list[str]:
+    """Name the groups that are frozen; none where the store does not let us look. The answer is known without them."""
+
+    async def work(store: Store) -> list[str]:
         names = await list_groups(store)
         return [name for name in names if (await store.get(freeze_key(name))).entry is not None]
-    except StoreRefusedError:
+
+    try:
+        return session.with_store(work)
+    except StoreError:
         return []
 
 
