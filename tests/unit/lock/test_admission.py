@@ -313,6 +313,17 @@ def test_the_spacing_names_the_machine_and_when_it_ends(hostname, who):
     scene(story, spacing=300.0)
 
 
+def test_who_has_begun_the_spacing_is_not_held_back_by_it_where_its_commit_was_not_written():
+    async def story(group):
+        await group.present("n1")
+        await group.lock().take(claim("n1"))
+        faults = FaultScript(fates=[ARRIVES, DROPPED])  # of the spacing, and of the commit
+        await group.lock(faults).commit(claim("n1"))
+        assert (await group.lock().read()).claims["n1"].state == COMMITTED
+
+    scene(story, spacing=300.0)
+
+
 def test_of_two_that_hold_a_slot_one_begins_and_the_other_waits_with_its_slot():
     async def story(group):
         await group.orders.admin.set_max(2)

@@ -7,12 +7,19 @@ import pytest
 
 from locksmith.errors import CorruptValueError, OlderJournalError
 from locksmith.lock.admin import LockAdmin
-from locksmith.lock.errors import ChangedClaimError, NotAdmittedError, OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.errors import (
+    ChangedClaimError,
+    NotAdmittedError,
+    OtherClaimError,
+    OtherServerError,
+    RepeatedError,
+    SlotsBusyError,
+)
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore
-from locksmith.lock.records.claim import COMMITTED, MANUAL, UNHEALTHY
+from locksmith.lock.records.claim import COMMITTED, HOOKS_DONE, HOOKS_UNDONE, MANUAL, UNHEALTHY
 from locksmith.lock.records.event import EXPIRE
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
@@ -31,6 +38,20 @@ async def test_what_went_wrong_with_one_claim_is_not_written_into_the_record_of_
     await bench.lock.take(claim("n1", nonce="2"))
     assert await bench.lock.report_failure(claim("n1", nonce="1"), UNHEALTHY, "sick") is None
     assert bench.record("n1") == claim("n1", nonce="2")
+
+
+async def test_who_does_not_know_how_far_its_hooks_are_by_now_passes_no_point_of_no_return():
+    """Two servers drain one client. The first has undone its hooks: what the second knows is no longer so."""
+    bench = Bench()
+    await bench.lock.take(claim("n1"))
+    await bench.lock.note_hooks(claim("n1"), HOOKS_DONE)
+    await bench.lock.note_hooks(claim("n1"), HOOKS_UNDONE)
+    with pytest.raises(OtherServerError, match="the hooks of n1 ran, or run, on another server"):
+        await bench.lock.commit(replace(claim("n1"), hooks=HOOKS_DONE))
+    known = bench.record("n1")
+    assert known == replace(claim("n1"), hooks=HOOKS_UNDONE)
+    await bench.lock.commit(known)
+    assert bench.record("n1") == known.committed()
 
 
 async def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone():
