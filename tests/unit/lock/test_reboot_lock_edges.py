@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from locksmith.errors import CorruptValueError, OlderJournalError
+from locksmith.errors import CorruptValueError, OlderJournalError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.errors import (
     ChangedClaimError,
@@ -30,7 +30,7 @@ from tests.builders.claims import NOW
 from tests.builders.claims import claim as daemons
 from tests.builders.groups import Group, lost, scene
 from tests.builders.locks import Bench, both_manners, claim
-from tests.harness.fault_script import LATE, FaultScript
+from tests.harness.fault_script import ARRIVES, LATE, NEVER_SENT, FaultScript
 
 
 async def test_what_went_wrong_with_one_claim_is_not_written_into_the_record_of_the_next():
@@ -63,6 +63,19 @@ async def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone(
     with pytest.raises(SlotsBusyError):
         await bench.lock.take(claim("n1", nonce="1"))
     assert bench.record("n1") == claim("n1", nonce="2")
+
+
+async def test_a_take_over_the_record_of_another_claim_keeps_that_ones_take_from_winning_later():
+    """On v2 the record is written before the semaphore, so a take that is on its way leaves its record first."""
+    bench = Bench(ARRIVES, LATE, stepwise=True, limit=0)
+    with pytest.raises(OutcomeUnknownError):
+        await bench.lock.take(claim("n1", nonce="1"))
+    bench.script.fates = [ARRIVES, ARRIVES, NEVER_SENT]  # of the fence, of the record, and of the semaphore
+    with pytest.raises(StoreUnavailableError):
+        await bench.lock.take(claim("n1", nonce="2"))
+    assert bench.record("n1") == claim("n1", nonce="2")
+    assert bench.script.arrive_late() == ["too late"]
+    assert bench.semaphore().holders == ()
 
 
 async def test_an_unlock_of_an_id_that_only_has_a_record_removes_none_that_can_be_read():
