@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreFullError, StoreRefusedError
-from locksmith.lock.cas import CROWDING, LEAST_DISTANCE, LONGEST_DISTANCE, CasRetry
+from locksmith.lock.cas import CROWDING, FARTHER, LEAST_DISTANCE, LONGEST_DISTANCE, CasRetry
 from locksmith.store.meter import Meter
 from tests.sim.virtual_time import run
 
@@ -101,10 +101,11 @@ def test_who_wins_comes_nearer_until_it_asks_at_once():
     assert waits[4:] == pytest.approx([4 * LEAST_DISTANCE, 2 * LEAST_DISTANCE, LEAST_DISTANCE, 0, 0])
 
 
-def test_who_wins_only_after_a_race_was_lost_stays_away_before_it_asks_again():
+def test_who_wins_only_after_a_race_was_lost_stays_away_longer_each_time():
     """It stays away for longer than both attempts and the pause between them have taken."""
-    took = 0.1 + CROWDING * 0.1 + 0.1
-    assert crowd(None, [RACE, None], None, takes=0.1) == pytest.approx([0, 0, CROWDING * took])
+    away = CROWDING * (0.1 + CROWDING * 0.1 + 0.1)
+    waits = crowd(None, [RACE, None], [RACE, None], None, takes=0.1)
+    assert waits == pytest.approx([0, 0, away, FARTHER * away])
 
 
 def test_where_attempts_are_slow_who_has_lost_stays_away_for_longer():

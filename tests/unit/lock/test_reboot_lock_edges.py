@@ -54,6 +54,14 @@ async def test_who_does_not_know_how_far_its_hooks_are_by_now_passes_no_point_of
     assert bench.record("n1") == known.committed()
 
 
+async def test_a_lock_that_was_never_seen_has_one_slot_and_then_as_many_as_were_seen():
+    bench = Bench()
+    assert bench.lock.slots == 1
+    await bench.admin.set_max(3)
+    await bench.lock.check(claim("n1"))
+    assert bench.lock.slots == 3
+
+
 async def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone():
     """The take that wrote that record first, as on v2, may still be on its way."""
 
