@@ -9,6 +9,7 @@ import pytest
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreFullError, StoreUnavailableError
 from locksmith.lock.cas import CROWDING, FIRST_PAUSE, LONGEST_PAUSE, CasRetry, LostWrites
 from locksmith.lock.guarded import Guarded
+from locksmith.lock.reboot_lock import RebootLock
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.meter import Meter
 from tests.sim.virtual_time import run
@@ -106,8 +107,13 @@ def test_an_attempt_that_ends_at_the_limit_is_the_last():
     assert len(tries.began) == 1
 
 
+@pytest.mark.parametrize(
+    "make",
+    [Guarded, lambda store, group, rng: RebootLock(store, group, rng=rng).guarded],
+    ids=["tool", "daemon"],
+)
 @pytest.mark.parametrize(("takes", "begun"), [(29.9, 2), (30.0, 1)])
-def test_a_lock_that_is_told_no_limit_begins_attempts_for_half_a_minute(takes, begun):
+def test_a_lock_that_is_told_no_limit_begins_attempts_for_half_a_minute(takes, begun, make):
     began = []
 
     async def attempt() -> None:
@@ -117,7 +123,7 @@ def test_a_lock_that_is_told_no_limit_begins_attempts_for_half_a_minute(takes, b
 
     async def main(_loop) -> None:
         async with asyncio.timeout(3 * LIMIT):
-            await Guarded(MemoryStore(MemoryServer()), "", rng=Longest()).retry.run(attempt)
+            await make(MemoryStore(MemoryServer()), "", rng=Longest()).retry.run(attempt)
 
     with pytest.raises(ConflictError):
         run(main)

@@ -1,7 +1,9 @@
 """The lock where claims of the same id meet, and where a slot expires: what belongs to another claim stays."""
 
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 import pytest
 
@@ -25,11 +27,12 @@ from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
 from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.meter import Meter
 from locksmith.store.protocol import Change
 from tests.builders.claims import NOW
 from tests.builders.claims import claim as daemons
 from tests.builders.groups import Group, lost, scene
-from tests.builders.locks import Bench, both_manners, claim
+from tests.builders.locks import Bench, Moved, both_manners, claim
 from tests.harness.fault_script import ARRIVES, LATE, NEVER_SENT, FaultScript
 
 
@@ -60,6 +63,30 @@ async def test_a_lock_that_was_never_seen_has_one_slot_and_then_as_many_as_were_
     await bench.admin.set_max(3)
     await bench.lock.check(claim("n1"))
     assert bench.lock.slots == 3
+
+
+async def test_after_a_lost_race_a_lock_counts_it_draws_a_pause_and_takes_another_turn():
+    drawn, races, turns = [], [], []
+
+    class Drawn(Random):
+        def uniform(self, a, b):
+            drawn.append(b)
+            return a
+
+    class Counted(Meter):
+        def lost_race(self):
+            races.append(1)
+
+    @asynccontextmanager
+    async def turn():
+        turns.append(1)
+        yield
+
+    bench = Bench()
+    store = Moved(bench.store, lambda: bench.admin.set_max(2))
+    await RebootLock(store, "", rng=Drawn(), meter=Counted(), turn=turn).take(claim("n1"))
+    assert (len(races), len(drawn), len(turns)) == (1, 1, 2)
+    assert bench.semaphore() == Semaphore(2, ("n1",))
 
 
 async def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone():
