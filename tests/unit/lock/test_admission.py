@@ -325,7 +325,7 @@ def test_the_spacing_names_the_machine_and_when_it_ends(hostname, who):
     scene(story, spacing=300.0)
 
 
-def test_who_has_begun_the_spacing_is_not_held_back_by_it_where_its_commit_was_not_written():
+def test_who_has_begun_the_spacing_is_not_held_back_by_it_on_its_next_try():
     async def story(group):
         await group.present("n1")
         await group.lock().take(claim("n1"))

@@ -107,7 +107,7 @@ def test_a_slot_that_is_freed_is_taken_in_one_request_and_reads_nothing():
     play(story)
 
 
-def test_the_other_keyspace_is_checked_when_a_prepared_swap_is_on_its_way_and_else_at_once():
+def test_the_other_keyspace_is_checked_while_a_prepared_swap_is_on_its_way():
     async def story(scene):
         began = asyncio.get_running_loop().time()
         prepared = await scene.prepared()

@@ -100,7 +100,7 @@ async def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone(
     assert bench.record("n1") == claim("n1", nonce="2")
 
 
-async def test_a_take_over_the_record_of_another_claim_keeps_that_ones_take_from_winning_later():
+async def test_a_take_over_the_record_of_another_claim_keeps_its_take_from_winning_later():
     """On v2 the record is written before the semaphore, so a take that is on its way leaves its record first."""
     bench = Bench(ARRIVES, LATE, stepwise=True, limit=0)
     with pytest.raises(OutcomeUnknownError):

@@ -154,7 +154,7 @@ def test_a_lease_is_asked_for_during_the_read_only_by_who_is_believed_to_hold_a_
     play(story)
 
 
-def test_unless_more_is_said_a_release_asks_for_no_lease_bumps_nothing_and_gives_no_reason():
+def test_unless_told_more_a_release_asks_for_no_lease_and_gives_no_reason():
     async def story():
         scene = Scene()
         nobodys = claim("n2")
