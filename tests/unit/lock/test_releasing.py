@@ -154,6 +154,35 @@ def test_a_lease_is_asked_for_during_the_read_only_by_who_is_believed_to_hold_a_
     play(story)
 
 
+def test_a_release_that_frees_nothing_leaves_no_request_for_a_lease_under_way():
+    async def story():
+        scene = Scene()
+        scene.wire.reads, scene.wire.lend = 0.5, 100.0
+        released = await scene.lock.hand_over(claim("n2"), held=True)
+        assert (released.claim, released.unqueued) == (None, False)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    play(story)
+
+
+def test_a_record_that_went_with_the_release_lets_the_history_be_tidied_like_any_other():
+    class Tidy(Untidy):
+        def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+            del start, stop, step
+            return 0
+
+    async def story():
+        scene = Scene()
+        held = await scene.holds()
+        scene.lock = RebootLock(scene.store, "", rng=Tidy(), clock=lambda: NOW)
+        await scene.release(held)
+        assert scene.calls["create"] == 0, "the record went with the release"
+        assert scene.calls["list"] >= 1, "and then the history was looked at"
+
+    play(story)
+
+
 def test_unless_told_more_a_release_asks_for_no_lease_and_gives_no_reason():
     async def story():
         scene = Scene()
