@@ -57,6 +57,15 @@ async def test_who_does_not_know_how_far_its_hooks_are_by_now_passes_no_point_of
     assert bench.record("n1") == known.committed()
 
 
+async def test_another_claim_of_the_same_id_past_its_commit_makes_no_journal_too_old():
+    bench = Bench()
+    await bench.lock.take(claim("n1", nonce="2"))
+    await bench.lock.commit(claim("n1", nonce="2"))
+    assert await bench.calm.release(claim("n1", nonce="1")) is None
+    assert bench.record("n1") == claim("n1", nonce="2").committed()
+    assert bench.semaphore().holders == ("n1",)
+
+
 async def test_a_lock_that_was_never_seen_has_one_slot_and_then_as_many_as_were_seen():
     bench = Bench()
     assert bench.lock.slots == 1
