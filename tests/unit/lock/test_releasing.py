@@ -166,7 +166,7 @@ def test_a_release_that_frees_nothing_leaves_no_request_for_a_lease_under_way():
     play(story)
 
 
-def test_a_record_that_went_with_the_release_lets_the_history_be_tidied_like_any_other():
+def test_a_record_that_goes_with_the_release_has_the_history_tidied_too():
     class Tidy(Untidy):
         def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
             del start, stop, step
