@@ -40,8 +40,7 @@ class ReleaseRecord:
         self._history = history
         self._about = about
         self._lease: asyncio.Task[int | None] | None = None
-        self._event: Event | None = None
-        self._key = ""
+        self._record: tuple[str, Event] | None = None
 
     def begin(self) -> asyncio.Task[int | None]:
         """Ask for the lease."""
@@ -68,10 +67,10 @@ class ReleaseRecord:
             self._lease.cancel()
 
     def _named(self, claim: Claim) -> tuple[str, Event]:
-        if self._event is None:
-            self._event = self._about(claim)
-            self._key = self._history.key(self._event)
-        return self._key, self._event
+        if self._record is None:
+            event = self._about(claim)
+            self._record = self._history.key(event), event
+        return self._record
 
 
 class Release:

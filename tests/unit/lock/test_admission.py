@@ -14,18 +14,18 @@ from locksmith.host.paths import Paths
 from locksmith.host.watermark import SeenRevision
 from locksmith.lock import acknowledge
 from locksmith.lock.admin import LockAdmin
-from locksmith.lock.admission import GroupRules
+from locksmith.lock.admission import Admission, GroupRules
 from locksmith.lock.errors import NotAdmittedError
 from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import incident as incident_record
 from locksmith.lock.records import keys, node
 from locksmith.lock.records import order as order_record
-from locksmith.lock.records.claim import COMMAND, COMMITTED, FAILED, MANUAL, UNHEALTHY, Claim
-from locksmith.lock.records.incident import EXPIRED, HaltAfter, Incident, parse_halt_after
+from locksmith.lock.records.claim import COMMAND, COMMITTED, FAILED, MANUAL, REBOOT, UNHEALTHY, Claim
+from locksmith.lock.records.incident import EXPIRED, FIRST, HaltAfter, Incident, parse_halt_after
 from locksmith.lock.records.node import Node
 from locksmith.lock.records.order import Order
-from locksmith.store.memory import MemoryStore
+from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import ABSENT, Position, Put
 from tests.builders.claims import NOW, claim
 from tests.builders.groups import FREEZE, Group, scene, seen_for_hours
@@ -196,6 +196,18 @@ def test_a_command_is_held_back_like_a_reboot(order):
     scene(story)
 
 
+@pytest.mark.parametrize(
+    ("kind", "halt", "asked"),
+    [(REBOOT, FIRST, True), (MANUAL, FIRST, False), (REBOOT, HaltAfter(0), False)],
+    ids=["a machine", "a lock by hand", "a group that never halts"],
+)
+def test_other_holders_are_read_only_where_they_can_hold_the_claim_back(kind, halt, asked):
+    admission = Admission(MemoryStore(MemoryServer()), "", GroupRules(halt_after=halt), None)
+    found = admission.keys_of(replace(claim("n1"), kind=kind), ["n1", "n2"])
+    assert (keys.holder_key("", "n2") in found) == asked
+    assert keys.holder_key("", "n1") not in found
+
+
 def test_an_order_that_cannot_be_read_is_a_no_with_a_way_out():
     async def story(group):
         await group.store().create(keys.freeze_key(""), b"thunder")
@@ -309,6 +321,17 @@ def test_the_spacing_names_the_machine_and_when_it_ends(hostname, who):
         entry = group.server.read(keys.spacing_key("")).entry
         found = order_record.decode(entry.value, entry.key, "spacing")
         assert (found.who, found.since, found.until) == (who, NOW, NOW + timedelta(seconds=300))
+
+    scene(story, spacing=300.0)
+
+
+def test_who_has_begun_the_spacing_is_not_held_back_by_it_on_its_next_try():
+    async def story(group):
+        await group.present("n1")
+        await group.lock().take(claim("n1"))
+        faults = FaultScript(fates=[ARRIVES, DROPPED])  # of the spacing, and of the commit
+        await group.lock(faults).commit(claim("n1"))
+        assert (await group.lock().read()).claims["n1"].state == COMMITTED
 
     scene(story, spacing=300.0)
 

@@ -8,6 +8,9 @@ import pytest
 
 from locksmith.errors import ConflictError, OutcomeUnknownError, StoreFullError, StoreUnavailableError
 from locksmith.lock.cas import CROWDING, FIRST_PAUSE, LONGEST_PAUSE, CasRetry, LostWrites
+from locksmith.lock.guarded import Guarded
+from locksmith.lock.reboot_lock import RebootLock
+from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.meter import Meter
 from tests.sim.virtual_time import run
 
@@ -44,7 +47,8 @@ class Tries:
     def decide(self) -> object:
         async def main(_loop) -> object:
             try:
-                return await CasRetry(Longest(), LIMIT, self.races).run(self._attempt)
+                async with asyncio.timeout(3 * LIMIT):  # or tries without an end would keep the test from ending
+                    return await CasRetry(Longest(), LIMIT, self.races).run(self._attempt)
             finally:
                 self.ended = asyncio.get_running_loop().time()
 
@@ -101,6 +105,29 @@ def test_an_attempt_that_ends_at_the_limit_is_the_last():
     with pytest.raises(ConflictError):
         tries.decide()
     assert len(tries.began) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Guarded, lambda store, group, rng: RebootLock(store, group, rng=rng).guarded],
+    ids=["tool", "daemon"],
+)
+@pytest.mark.parametrize(("takes", "begun"), [(29.9, 2), (30.0, 1)])
+def test_a_lock_that_is_told_no_limit_begins_attempts_for_half_a_minute(takes, begun, make):
+    began = []
+
+    async def attempt() -> None:
+        began.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(takes)
+        raise ConflictError("lost")
+
+    async def main(_loop) -> None:
+        async with asyncio.timeout(3 * LIMIT):
+            await make(MemoryStore(MemoryServer()), "", rng=Longest()).retry.run(attempt)
+
+    with pytest.raises(ConflictError):
+        run(main)
+    assert len(began) == begun
 
 
 @pytest.mark.parametrize("later", [ConflictError("lost"), StoreUnavailableError("away")], ids=["race", "store away"])

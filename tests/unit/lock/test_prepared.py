@@ -1,6 +1,7 @@
 """A take that was prepared while no slot was free: one swap from what was read before, if all of it still stands so."""
 
 import asyncio
+import gc
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 from locksmith.errors import StoreRefusedError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
-from locksmith.lock.errors import DeniedError, HaltedError
+from locksmith.lock.errors import DeniedError, HaltedError, NotAdmittedError
 from locksmith.lock.prepared import LASTS, Prepared, PreparedBusyError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
@@ -24,6 +25,7 @@ from locksmith.lock.records.node import TTL, Node
 from locksmith.lock.records.order import Order
 from locksmith.lock.records.reboot import RebootRecord
 from locksmith.lock.records.share import Share
+from locksmith.lock.take import CHECK_LATER
 from locksmith.store.memory import Call, MemoryServer, MemoryStore
 from locksmith.store.protocol import Change, Put
 from tests.builders.claims import NOW, claim
@@ -60,6 +62,8 @@ class Scene:
         self.now = NOW
         self.group = RebootLock(self.store, "", clock=lambda: self.now, rules=rules)
         self.refusal: StoreRefusedError | None = None
+        self.checked: list[float] = []
+        """When the other keyspace was checked."""
         store = MemoryStore(self.server, self.wire)
         self.lock = RebootLock(store, "", clock=lambda: self.now, rules=rules, guard=self._guard)
 
@@ -82,6 +86,7 @@ class Scene:
         self.server.commit([Put(key, value, self.server.read(key).version)])
 
     async def _guard(self) -> None:
+        self.checked.append(asyncio.get_running_loop().time())
         if self.refusal is not None:
             raise self.refusal
 
@@ -98,6 +103,65 @@ def test_a_slot_that_is_freed_is_taken_in_one_request_and_reads_nothing():
         await scene.lock.take(WAITER, prepared=await scene.prepared())
         assert scene.wire.calls == {"swap": 1}
         assert (await scene.group.read()).semaphore.holders == ("n2", "n3")
+
+    play(story)
+
+
+def test_the_other_keyspace_is_checked_while_a_prepared_swap_is_on_its_way():
+    async def story(scene):
+        began = asyncio.get_running_loop().time()
+        prepared = await scene.prepared()
+        await scene.lock.take(WAITER, prepared=prepared)
+        assert scene.checked == [began, began + CHECK_LATER]
+
+    play(story)
+
+
+def test_a_refusal_of_the_other_keyspace_that_no_take_needs_any_more_is_no_error():
+    """All slots are held, so the take has failed before the answer of the other keyspace; then the machine gives up."""
+
+    async def story(scene):
+        loop, errors = asyncio.get_running_loop(), []
+        loop.set_exception_handler(lambda _loop, context: errors.append(context["message"]))
+        scene.refusal = StoreRefusedError("permission denied")
+        await scene.prepared()
+        gc.collect(1)  # what is young
+        assert scene.checked
+        assert errors == []
+
+    play(story)
+
+
+def test_who_asks_again_reads_the_holders_it_knows_together_with_the_semaphore():
+    async def story(scene):
+        await scene.prepared()
+        await scene.lock.take(WAITER)
+        assert scene.wire.calls == {"read": 1, "swap": 1}
+
+    play(story)
+
+
+def test_who_is_refused_leaves_no_check_of_the_other_keyspace_under_way():
+    async def story(scene):
+        ended = asyncio.Event()
+
+        class Slow(Wire):
+            async def carry(self, call: Call[T]) -> T:
+                await asyncio.sleep(0.1)
+                return await super().carry(call)
+
+        async def endless() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        lock = RebootLock(MemoryStore(scene.server, Slow()), "", clock=lambda: NOW, guard=endless)
+        await scene.write(*WRITES["freeze"])
+        with pytest.raises(NotAdmittedError, match="frozen"):
+            await lock.take(WAITER)
+        async with asyncio.timeout(1):
+            await ended.wait()
 
     play(story)
 

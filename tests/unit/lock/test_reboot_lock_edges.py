@@ -1,29 +1,39 @@
 """The lock where claims of the same id meet, and where a slot expires: what belongs to another claim stays."""
 
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
 import pytest
 
-from locksmith.errors import CorruptValueError, OlderJournalError
+from locksmith.errors import CorruptValueError, OlderJournalError, OutcomeUnknownError, StoreUnavailableError
 from locksmith.lock.admin import LockAdmin
-from locksmith.lock.errors import ChangedClaimError, NotAdmittedError, OtherClaimError, RepeatedError, SlotsBusyError
+from locksmith.lock.errors import (
+    ChangedClaimError,
+    NotAdmittedError,
+    OtherClaimError,
+    OtherServerError,
+    RepeatedError,
+    SlotsBusyError,
+)
 from locksmith.lock.guarded import Guarded
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import claim as claim_record
 from locksmith.lock.records import keys, semaphore
-from locksmith.lock.records.claim import COMMITTED, MANUAL, UNHEALTHY
+from locksmith.lock.records.claim import COMMITTED, HOOKS_DONE, HOOKS_UNDONE, MANUAL, UNHEALTHY
 from locksmith.lock.records.event import EXPIRE
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.records.semaphore import NotHeldError, Semaphore
 from locksmith.lock.shown_holder import ShownHolder
 from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.meter import Meter
 from locksmith.store.protocol import Change
 from tests.builders.claims import NOW
 from tests.builders.claims import claim as daemons
 from tests.builders.groups import Group, lost, scene
-from tests.builders.locks import Bench, both_manners, claim
-from tests.harness.fault_script import LATE, FaultScript
+from tests.builders.locks import Bench, Moved, both_manners, claim
+from tests.harness.fault_script import ARRIVES, LATE, NEVER_SENT, FaultScript
 
 
 async def test_what_went_wrong_with_one_claim_is_not_written_into_the_record_of_the_next():
@@ -31,6 +41,61 @@ async def test_what_went_wrong_with_one_claim_is_not_written_into_the_record_of_
     await bench.lock.take(claim("n1", nonce="2"))
     assert await bench.lock.report_failure(claim("n1", nonce="1"), UNHEALTHY, "sick") is None
     assert bench.record("n1") == claim("n1", nonce="2")
+
+
+async def test_who_does_not_know_how_far_its_hooks_are_by_now_passes_no_point_of_no_return():
+    """Two servers drain one client. The first has undone its hooks: what the second knows is no longer so."""
+    bench = Bench()
+    await bench.lock.take(claim("n1"))
+    await bench.lock.note_hooks(claim("n1"), HOOKS_DONE)
+    await bench.lock.note_hooks(claim("n1"), HOOKS_UNDONE)
+    with pytest.raises(OtherServerError, match="the hooks of n1 ran, or run, on another server"):
+        await bench.lock.commit(replace(claim("n1"), hooks=HOOKS_DONE))
+    known = bench.record("n1")
+    assert known == replace(claim("n1"), hooks=HOOKS_UNDONE)
+    await bench.lock.commit(known)
+    assert bench.record("n1") == known.committed()
+
+
+async def test_another_claim_of_the_same_id_past_its_commit_makes_no_journal_too_old():
+    bench = Bench()
+    await bench.lock.take(claim("n1", nonce="2"))
+    await bench.lock.commit(claim("n1", nonce="2"))
+    assert await bench.calm.release(claim("n1", nonce="1")) is None
+    assert bench.record("n1") == claim("n1", nonce="2").committed()
+    assert bench.semaphore().holders == ("n1",)
+
+
+async def test_a_lock_that_was_never_seen_has_one_slot_and_then_as_many_as_were_seen():
+    bench = Bench()
+    assert bench.lock.slots == 1
+    await bench.admin.set_max(3)
+    await bench.lock.check(claim("n1"))
+    assert bench.lock.slots == 3
+
+
+async def test_after_a_lost_race_a_lock_counts_it_draws_a_pause_and_takes_another_turn():
+    drawn, races, turns = [], [], []
+
+    class Drawn(Random):
+        def uniform(self, a, b):
+            drawn.append(b)
+            return a
+
+    class Counted(Meter):
+        def lost_race(self):
+            races.append(1)
+
+    @asynccontextmanager
+    async def turn():
+        turns.append(1)
+        yield
+
+    bench = Bench()
+    store = Moved(bench.store, lambda: bench.admin.set_max(2))
+    await RebootLock(store, "", rng=Drawn(), meter=Counted(), turn=turn).take(claim("n1"))
+    assert (len(races), len(drawn), len(turns)) == (1, 1, 2)
+    assert bench.semaphore() == Semaphore(2, ("n1",))
 
 
 async def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone():
@@ -42,6 +107,19 @@ async def test_a_denied_take_leaves_the_record_of_another_claim_of_its_id_alone(
     with pytest.raises(SlotsBusyError):
         await bench.lock.take(claim("n1", nonce="1"))
     assert bench.record("n1") == claim("n1", nonce="2")
+
+
+async def test_a_take_over_the_record_of_another_claim_keeps_its_take_from_winning_later():
+    """On v2 the record is written before the semaphore, so a take that is on its way leaves its record first."""
+    bench = Bench(ARRIVES, LATE, stepwise=True, limit=0)
+    with pytest.raises(OutcomeUnknownError):
+        await bench.lock.take(claim("n1", nonce="1"))
+    bench.script.fates = [ARRIVES, ARRIVES, NEVER_SENT]  # of the fence, of the record, and of the semaphore
+    with pytest.raises(StoreUnavailableError):
+        await bench.lock.take(claim("n1", nonce="2"))
+    assert bench.record("n1") == claim("n1", nonce="2")
+    assert bench.script.arrive_late() == ["too late"]
+    assert bench.semaphore().holders == ()
 
 
 async def test_an_unlock_of_an_id_that_only_has_a_record_removes_none_that_can_be_read():

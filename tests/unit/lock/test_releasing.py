@@ -29,11 +29,15 @@ KEY = keys.semaphore_key("")
 
 
 class Wire(FaultScript):
-    """Gives writes their fates, and a lease after a while, or an error; `at_swap` happens once, right before a swap."""
+    """Gives writes their fates, and a lease after a while, or an error; `at_swap` happens once, right before a swap.
+
+    `reads`: how many seconds a read takes.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.lend: Exception | float = 0.0
+        self.reads = 0.0
         self.at_swap = lambda: None
 
     async def carry(self, call):
@@ -41,6 +45,8 @@ class Wire(FaultScript):
             if isinstance(self.lend, Exception):
                 raise self.lend
             await asyncio.sleep(self.lend)
+        if call.name == "read":
+            await asyncio.sleep(self.reads)
         if call.name == "swap":
             self.at_swap()
             self.at_swap = lambda: None
@@ -130,6 +136,65 @@ def test_a_release_by_another_run_reads_during_its_lease_and_leaves_nothing_to_d
         assert (await scene.release(held)).unqueued
         assert scene.calls == {"lend": 1, "read": 1, "swap": 1}
         assert await scene.told() == [REBOOTED]
+
+    play(story)
+
+
+@pytest.mark.parametrize(("held", "takes"), [(True, 0.5), (False, 1.0)], ids=["held", "not known"])
+def test_a_lease_is_asked_for_during_the_read_only_by_who_is_believed_to_hold_a_slot(held, takes):
+    async def story():
+        scene = Scene()
+        of_before = await scene.holds()
+        scene.lock = RebootLock(scene.store, "", rng=Untidy(), clock=lambda: NOW)
+        scene.wire.reads = scene.wire.lend = 0.5
+        began = asyncio.get_running_loop().time()
+        assert (await scene.lock.hand_over(of_before, held=held)).claim is not None
+        assert asyncio.get_running_loop().time() - began == takes
+
+    play(story)
+
+
+def test_a_release_that_frees_nothing_leaves_no_request_for_a_lease_under_way():
+    async def story():
+        scene = Scene()
+        scene.wire.reads, scene.wire.lend = 0.5, 100.0
+        released = await scene.lock.hand_over(claim("n2"), held=True)
+        assert (released.claim, released.unqueued) == (None, False)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    play(story)
+
+
+def test_a_record_that_goes_with_the_release_has_the_history_tidied_too():
+    class Tidy(Untidy):
+        def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+            del start, stop, step
+            return 0
+
+    async def story():
+        scene = Scene()
+        held = await scene.holds()
+        scene.lock = RebootLock(scene.store, "", rng=Tidy(), clock=lambda: NOW)
+        await scene.release(held)
+        assert scene.calls["create"] == 0, "the record went with the release"
+        assert scene.calls["list"] >= 1, "and then the history was looked at"
+
+    play(story)
+
+
+def test_unless_told_more_a_release_asks_for_no_lease_and_gives_no_reason():
+    async def story():
+        scene = Scene()
+        nobodys = claim("n2")
+        scene.wire.reads = 0.5
+        before = scene.server.revision
+        assert (await scene.lock.hand_over(nobodys)).claim is None
+        assert scene.calls == {"read": 1}
+        assert scene.server.revision == before
+        for release in (scene.lock.release, scene.lock.hand_over):
+            await release(await scene.holds())
+        assert await scene.told() == ["", ""]
 
     play(story)
 
@@ -273,8 +338,10 @@ def test_a_release_that_is_refused_without_a_record_too_is_an_error():
         with pytest.raises(StoreRefusedError):
             await scene.release(held)
         scene.wire.lend = StoreUnavailableError("no endpoint answers")
+        scene.wire.calls.clear()
         with pytest.raises(StoreRefusedError):
             await scene.release(held)
+        assert scene.calls["swap"] == 1, "the same write is not sent twice"
         assert scene.holders() == ("n1",)
 
     play(story)

@@ -7,7 +7,7 @@ import pytest
 from locksmith.lock.errors import PlaceGoneError
 from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys, semaphore
-from locksmith.lock.records.claim import FLEETLOCK
+from locksmith.lock.records.claim import FLEETLOCK, REBOOT
 from locksmith.lock.records.semaphore import Semaphore
 from locksmith.store.memory import MemoryServer, MemoryStore
 from locksmith.store.protocol import ABSENT, Delete, Put
@@ -52,3 +52,18 @@ async def test_a_client_that_has_lost_a_race_takes_its_slot_with_its_place(serve
     assert await lock.take(CLIENT, [place])
     assert server.read("place").entry is None
     assert (await lock.read()).semaphore.holders == ("c1",)
+
+
+@pytest.mark.parametrize(("kind", "read"), [(FLEETLOCK, True), (REBOOT, False)], ids=["client", "machine"])
+async def test_only_the_place_of_a_client_is_read_once_more_before_its_take(kind, read, server):
+    """A machine has one daemon, which knows whether its machine still waits."""
+    asked = set()
+
+    class Told(MemoryStore):
+        async def read(self, keys):
+            asked.update(keys)
+            return await super().read(keys)
+
+    assert await RebootLock(Told(server), "").take(replace(claim("c1"), kind=kind), [server.read("place").entry])
+    assert KEY in asked
+    assert ("place" in asked) == read

@@ -184,10 +184,19 @@ def test_shared_reads_remember_no_keys(tmp_path):
     play(story, tmp_path)
 
 
-ODD = [2**63, -(2**63) - 1, 10**30, "\ud800", "a\udfff", ["\ud800"], {"\ud800": 1}, {"a": [{"b": 10**30}]}]
+ODD = {
+    "2**63": 2**63,
+    "-2**63-1": -(2**63) - 1,
+    "10**30": 10**30,
+    "half": "\ud800",
+    "other half": "a\udfff",
+    "half in a list": ["\ud800"],
+    "half as a key": {"\ud800": 1},
+    "10**30 below": {"a": [{"b": 10**30}]},
+}
 
 
-@pytest.mark.parametrize("odd", ODD, ids=ascii)
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("call", wire.CALLS)
 def test_what_no_store_takes_cannot_be_read_in_any_field_of_any_call(call, odd, tmp_path):
     async def story(servers):
