@@ -18,6 +18,7 @@ from locksmith.server.refusal import Refusal, RefusalKind
 from tests.sim.clients import ANSWERING, PRE_REBOOT, STEADY, Client, Request
 from tests.sim.daemon import GROUP
 from tests.sim.machine import MIDNIGHT
+from tests.sim.memory_rules import MemoryRules
 from tests.sim.network import QUEUE, TIME, Answer, StoreBefore
 from tests.sim.story import Story
 
@@ -61,6 +62,8 @@ class Known:
     """Whether no other call of the client was answered at the same time."""
     run: "Run | None" = None
     """The run of a server that answers it."""
+    asked: bool = False
+    """Whether anything of the store was read for it."""
 
 
 @dataclass
@@ -103,6 +106,11 @@ class ClientRules:
     """For each run that was given an answer older than that: when; until then, too."""
     judged_at: float = 0.0
     judged: tuple[int, tuple[str, ...]] = (0, ())
+    memory: MemoryRules = field(init=False)
+    """The rules for what servers refuse from memory."""
+
+    def __post_init__(self) -> None:
+        self.memory = MemoryRules(self.story, self.rules.server)
 
     # What servers do
 
@@ -122,7 +130,7 @@ class ClientRules:
         request = ANSWERING.get()
         if request is None or (known := self.open.get(request)) is None:
             return
-        known.run = run
+        known.run, known.asked = run, known.asked or answer.value is not None
         if known.looked is None:
             known.looked = self._nonce(request.client)
 
@@ -136,6 +144,7 @@ class ClientRules:
     def ends(self, request: Request) -> None:
         """Take note of a call that no server works on any more."""
         self.open.pop(request, None)
+        self.memory.ends(request)
         self.called_at[request.client] = time_now()
 
     def answered(self, server: str, request: Request, refusal: Refusal | None, run: object = None) -> None:
@@ -149,6 +158,7 @@ class ClientRules:
                 self._granted(server, name)
         if refusal is not None and refusal.kind is RefusalKind.QUEUED and alone and self.emptied.get(name) is run:
             self.story.breaks(f"{server} tells {name} that it waits, and has heard that it has no place")
+        self._answered_from_memory(server, request, refusal, run)
         if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
         took = time_now() - self.open[request].began
@@ -160,6 +170,14 @@ class ClientRules:
             self.queued_at[name] = time_now()
         else:
             self.queued_at.pop(name, None)
+
+    def _answered_from_memory(self, server: str, request: Request, refusal: Refusal | None, run: object) -> None:
+        """Judge a refusal for which nothing of the store was read, by what that run has freed before."""
+        known = self.open[request]
+        if refusal is None and request.kind == STEADY:
+            self.memory.is_steady(request, run)
+        elif refusal is not None and request.kind == PRE_REBOOT and not known.asked:
+            self.memory.refuses(server, run, queued_as(request.client), refusal, known.began)
 
     def _granted(self, server: str, name: str) -> None:
         """Judge a success of pre-reboot: from here on nothing stops the client."""
@@ -213,6 +231,7 @@ class ClientRules:
             self._note_presence(name, before)
             self._note_commit(author, name, before)
         self._judge_places(author, request, before)
+        self.memory.wrote()
 
     def took(self, author: str, holder: str) -> bool:
         """Judge a slot that was taken; False: by none of the servers."""
@@ -255,6 +274,8 @@ class ClientRules:
             self.story.breaks(f"{author} gave back the slot of {holder}, which it has told to reboot")
         elif client is not None and is_out and client.may_be_late(request.run) and client.is_at_risk:
             self._gave_back_late(author, request, before)
+        if request is not None and request.kind == STEADY:
+            self.memory.frees(request)
         if client is not None and client.drained and before is not None:
             self.story.breaks(f"{author} gave back the slot of {holder}, and its hooks have not brought it back")
         return True
@@ -381,6 +402,7 @@ class ClientRules:
         for run, revision in self.seen.items():
             self.knew[run] = max(self.knew.get(run, 0), revision)
         self.seen.clear()
+        self.memory.went_back()
         self.queued_at.clear()
         self.emptied.clear()
         self.vanished.clear()

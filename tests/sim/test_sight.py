@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.sim import client_rules, desks, hub_rules, rules
+from tests.sim import client_rules, desks, hub_rules, memory_rules, rules
 from tests.sim.broken_desks import BROKEN_DESKS
 from tests.sim.broken_hubs import BROKEN_HUBS, far_back
 from tests.sim.broken_memory import BROKEN_MEMORY
@@ -56,7 +56,7 @@ def test_a_broken_part_is_noticed(broken):
 
 def test_each_rule_is_broken_by_some_part():
     """Each rule has a part that breaks it. Two need none: what breaks them breaks another rule before."""
-    source = "".join(map(inspect.getsource, (rules, client_rules, hub_rules, desks)))
+    source = "".join(map(inspect.getsource, (rules, client_rules, hub_rules, memory_rules, desks)))
     safety = re.findall(r'breaks\(f"([^"]+)"', source)
     ends = inspect.getsource(Simulation._open_ends) + inspect.getsource(Served.open_ends)
     liveness = sorted({*re.findall(r"still [a-z ]+", ends)})
