@@ -64,6 +64,8 @@ class Known:
     """The run of a server that answers it."""
     asked: bool = False
     """Whether anything of the store was read for it."""
+    strayed: bool = False
+    """Whether another cluster answered than that run has seen, of which no operator has said that it counts."""
 
 
 @dataclass
@@ -98,6 +100,8 @@ class ClientRules:
     """For each client that has no place since it was told so: the run of a server that has told it."""
     held: dict[str, float] = field(default_factory=dict)
     """For each id that an operator holds back: since when that was told."""
+    clusters: "dict[Run, str]" = field(default_factory=dict)
+    """For each run of a server the cluster that it has seen, or that has taken its place."""
     seen: "dict[Run, int]" = field(default_factory=dict)
     """For each run of a server how far it has seen the store come, in this history."""
     knew: "dict[Run, int]" = field(default_factory=dict)
@@ -130,11 +134,14 @@ class ClientRules:
         request = ANSWERING.get()
         if request is None or (known := self.open.get(request)) is None:
             return
+        known.strayed = known.strayed or not self.rules.server.counts_for(self.clusters.get(run, ""))
         known.run, known.asked = run, known.asked or answer.value is not None
         if known.looked is None:
             known.looked = self._nonce(request.client)
 
     def _note_revision(self, run: "Run", answer: Answer[Any]) -> None:
+        if self.rules.server.counts_for(self.clusters.get(run, "")):
+            self.clusters[run] = answer.cluster
         if answer.sent <= self.rules.restored:
             return  # it may be of the history before, or of this one
         self.seen[run] = max(self.seen.get(run, 0), answer.revision)
@@ -158,7 +165,7 @@ class ClientRules:
                 self._granted(server, name)
         if refusal is not None and refusal.kind is RefusalKind.QUEUED and alone and self.emptied.get(name) is run:
             self.story.breaks(f"{server} tells {name} that it waits, and has heard that it has no place")
-        self._answered_from_memory(server, request, refusal, run)
+        self._judge_source(server, request, refusal, run)
         if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
         took = time_now() - self.open[request].began
@@ -171,11 +178,13 @@ class ClientRules:
         else:
             self.queued_at.pop(name, None)
 
-    def _answered_from_memory(self, server: str, request: Request, refusal: Refusal | None, run: object) -> None:
-        """Judge a refusal for which nothing of the store was read, by what that run has freed before."""
+    def _judge_source(self, server: str, request: Request, refusal: Refusal | None, run: object) -> None:
+        """Judge an answer by where it is from: from memory, or from another cluster."""
         known = self.open[request]
         if refusal is None and request.kind == STEADY:
             self.memory.is_steady(request, run)
+        elif refusal is None and known.strayed:
+            self.story.breaks(f"{server} tells {request.client} to reboot by a cluster that counts by no word")
         elif refusal is not None and request.kind == PRE_REBOOT and not known.asked:
             self.memory.refuses(server, run, queued_as(request.client), refusal, known.began)
 

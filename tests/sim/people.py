@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -82,6 +82,10 @@ class Operator:
     """The ids of FleetLock clients."""
     holds_back: Callable[[str, float | None], None] = lambda _name, _since: None
     """Told of each id that is held back, since when that stands, and (None) of each that is about to go on."""
+    cluster: Callable[[], str] = str
+    """Names the cluster that answers."""
+    clusters_before: list[str] = field(default_factory=list)
+    """Those whose place it has taken."""
     store_went_back: bool = False
     machines_forget: bool = False
     """Whether machines may lose their memory of a claim."""
@@ -113,15 +117,15 @@ class Operator:
     async def tidy(self, slots: int) -> None:
         """Take back every lock made by hand, and make sure that there are slots."""
         for name in self.locked:
-            await self._insist(partial(self._unlock_by_hand, name))
-        await self._insist(self._thaw)
-        await self._insist(self.open_windows)
+            await self.insist(partial(self._unlock_by_hand, name))
+        await self.insist(self._thaw)
+        await self.insist(self.open_windows)
         for name in (*(machine.name for machine in self.machines), *self.clients):
             self.holds_back(name, None)
-            await self._insist(partial(self.orders.unhold, name))
-        await self._insist(partial(self.admin.set_max, slots))
+            await self.insist(partial(self.orders.unhold, name))
+        await self.insist(partial(self.admin.set_max, slots))
 
-    async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
+    async def insist(self, act: Callable[[], Awaitable[object]]) -> None:
         """Do it again until it is done, or was done already."""
         while True:
             with contextlib.suppress(LocksmithError):
@@ -235,6 +239,13 @@ class Operator:
         found = await self.orders.resume(self._order("seen"))
         if found:
             self.story.tell(WHO, f"acknowledges {', '.join(one.describe() for one in found)}")
+
+    async def replace_clusters(self) -> None:
+        """Say that the cluster that answers has taken the place of each one before."""
+        now = self.cluster()
+        for before in self.clusters_before:
+            self.story.tell(WHO, f"says that cluster {now} has taken the place of {before}")
+            await self.orders.resume(replace(self._order("all are up"), cluster=now, replaces=(before,)))
 
     def _order(self, reason: str, ttl: float | None = None) -> Order:
         self.nonces += 1

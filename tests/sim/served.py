@@ -10,11 +10,14 @@ from random import Random
 from typing import Any
 
 from locksmith.config.model import WindowSettings
+from locksmith.lock import successor
 from locksmith.lock.records.node import TTL
+from locksmith.server.cluster import following_by
 from locksmith.server.hub import Hub
 from locksmith.server.ports import FleetLock, MachineDesk
-from locksmith.server.store_marks import ServerMark
-from locksmith.store.protocol import Store
+from locksmith.server.store_marks import ServerMark, check_all
+from locksmith.store.protocol import Observer, Store
+from locksmith.store.remembering import RememberingStore
 from locksmith.store.settings import StoreSettings
 from locksmith.window.window_set import WindowSet
 from tests.sim.client_rules import IN_CALM, ClientRules
@@ -25,7 +28,8 @@ from tests.sim.hub_rules import HubRules
 from tests.sim.hubs import Around, HubRoutes, HubStore
 from tests.sim.machine import MIDNIGHT
 from tests.sim.machine_wire import Routes
-from tests.sim.network import CLUSTER, Outages
+from tests.sim.memory_rules import KEY
+from tests.sim.network import Outages
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.sim_desk import Surroundings
 from tests.sim.story import Story
@@ -46,10 +50,12 @@ class Served:
     rules: ClientRules
     make: Callable[[Surroundings], FleetLock]
     make_machines: Callable[[Surroundings], MachineDesk]
-    store: Callable[[Run, ServerMark | None], Store]
+    store: Callable[[Run, Observer], Store]
     hub_rules: HubRules
     make_hub: type[Hub]
-    hub_store: Callable[[Around], HubStore]
+    hub_store: Callable[[Around, Observer], HubStore]
+    look: Callable[[Run, Observer], Store]
+    """Opens a server's way to the store beside those: to look for an operator's word, and how the store stands."""
     clients: dict[str, Client] = field(default_factory=dict)
     servers: list[DeskServer] = field(default_factory=list)
     offsets: dict[str, timedelta] = field(default_factory=dict)
@@ -100,21 +106,26 @@ class Served:
 
     def _serve(self, run: Run) -> tuple[FleetLock, Answers]:
         """Make what answers clients, and what answers machines. Both share a hub, where there is one."""
+        observer = following_by(partial(self.look, run), [GROUP])
         mark = ServerMark(StoreSettings(endpoints=("memory",)), GROUP, partial(self.clock, run.server.name))
-        of_clients, of_machines = self._around(run, "desk", mark), self._around(run, "machines")
+        mark.clusters.successor = partial(successor.observe, partial(self.look, run), GROUP, mark)
+        of_clients = replace(self._around(run, "desk", mark), mark=mark)
+        of_machines = replace(self._around(run, "machines", observer), observer=observer)
+        if self.plan.faults.restores or self.plan.faults.switches:
+            run.begin(check_all({GROUP: RememberingStore(self.look(run, mark), mark, KEY)}, {GROUP: mark}))
         if not self.plan.clients.hub:
             return self.make(of_clients), Routes(self.make_machines(of_machines), GROUP)
         rng = self.plan.draw(f"{run.server.name} hub {asyncio.get_running_loop().time()}")
-        store = self.hub_store(Around(run, rng, self.faults))
+        store = self.hub_store(Around(run, rng, self.faults), observer)
         hub = self.make_hub(store, [GROUP])
         machines = self.make_machines(replace(of_machines, store=store, hub=hub))
         return self.make(replace(of_clients, hub=hub)), HubRoutes(machines, hub, run, self.hub_rules)
 
-    def _around(self, run: Run, what: str, mark: ServerMark | None = None) -> Surroundings:
+    def _around(self, run: Run, what: str, observer: Observer) -> Surroundings:
         name, now = run.server.name, asyncio.get_running_loop().time()
         return Surroundings(
             group=GROUP,
-            store=self.store(run, mark),
+            store=self.store(run, observer),
             clock=partial(self.clock, name),
             rng=self.plan.draw(f"{name} {what} {now}"),
             windows=self.windows,
@@ -123,8 +134,6 @@ class Served:
             programs=SimPrograms(run, self.plan.hooks),
             most_per_day=self.plan.most_per_day,
             expire_after=self.plan.clients.expire_after,
-            cluster=CLUSTER,
-            mark=mark,
         )
 
     def let_loose(self, begin: Callable[[Coroutine[Any, Any, None]], None]) -> None:
