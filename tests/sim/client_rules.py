@@ -75,6 +75,8 @@ class ClientRules:
     story: Story
     rules: "Rules"
     clients: Mapping[str, Client] = field(default_factory=dict)
+    machine_ids: Mapping[str, str] = field(default_factory=dict)
+    """The machine-id of each client by which an operator holds it back, if that is not its own id."""
     servers: Sequence[str] = ()
     limit: float = 0.0
     hooks: bool = False
@@ -200,7 +202,8 @@ class ClientRules:
         rules = self.rules
         if rules.frozen is not None and rules.freeze_stands() and name not in rules.frozen:
             self.story.breaks(f"{server} tells {name} to reboot although the group is frozen")
-        if at > self.held.get(name, float("inf")) and rules.server.value(keys.hold_key(GROUP, name)) is not None:
+        hold = keys.hold_key(GROUP, self.machine_ids.get(name, name))
+        if at > self.held.get(name, float("inf")) and rules.server.value(hold) is not None:
             self.story.breaks(f"{server} tells {name} to reboot although an operator holds it back")
         if self.halts and 1 in rules.halted and name not in rules.halted[1]:
             self.story.breaks(f"{server} tells {name} to reboot although the group is halted")

@@ -215,6 +215,7 @@ class Simulation:
             ),
             only=self.plan.only,
             clients=list(self.served.clients) if self.served else [],
+            machine_ids=self.served.machine_ids if self.served else {},
             holds_back=rules.holds_back,
             cluster=lambda: self.server.cluster,
             machines_forget=bool(self.plan.faults.disk_rollback or self.plan.faults.disk_lost),

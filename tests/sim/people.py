@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -80,6 +80,8 @@ class Operator:
     """What it does, by the names of its methods; empty: anything."""
     clients: Sequence[str] = ()
     """The ids of FleetLock clients."""
+    machine_ids: Mapping[str, str] = field(default_factory=dict)
+    """The machine-id of each client by which it is held back, if that is not its own id."""
     holds_back: Callable[[str, float | None], None] = lambda _name, _since: None
     """Told of each id that is held back, since when that stands, and (None) of each that is about to go on."""
     cluster: Callable[[], str] = str
@@ -122,7 +124,7 @@ class Operator:
         await self.insist(self.open_windows)
         for name in (*(machine.name for machine in self.machines), *self.clients):
             self.holds_back(name, None)
-            await self.insist(partial(self.orders.unhold, name))
+            await self.insist(partial(self.orders.unhold, self.machine_ids.get(name, name)))
         await self.insist(partial(self.admin.set_max, slots))
 
     async def insist(self, act: Callable[[], Awaitable[object]]) -> None:
@@ -205,14 +207,14 @@ class Operator:
     async def _hold(self) -> None:
         name = self.rng.choice([*(machine.name for machine in self.machines), *self.clients])
         self.story.tell(WHO, f"holds {name} back")
-        await self.orders.hold(name, self._order("a demo runs on it"))
+        await self.orders.hold(self.machine_ids.get(name, name), self._order("a demo runs on it"))
         self.holds_back(name, asyncio.get_running_loop().time())
 
     async def _release(self) -> None:
         name = self.rng.choice([*(machine.name for machine in self.machines), *self.clients])
         self.story.tell(WHO, f"lets {name} go on")
         self.holds_back(name, None)
-        await self.orders.unhold(name)
+        await self.orders.unhold(self.machine_ids.get(name, name))
 
     async def look_after_a_restore(self) -> None:
         """Unlock a machine that holds a slot by the store's word alone: it is up and does not know that claim."""

@@ -194,6 +194,8 @@ class Clients:
     """Seconds after the storm in which no operator looks at the fleet."""
     machines: float = 0.0
     """Which share of the machines has no etcd, and asks the servers."""
+    zincati: bool = False
+    """Their ids are those that Zincati derives from machine-ids, by which operators hold them back."""
     hub: bool = False
     """The servers keep the group in memory, and the places of who waits at them by a lease of their own."""
 

@@ -19,6 +19,7 @@ from locksmith.server.store_marks import ServerMark, check_all
 from locksmith.store.protocol import Observer, Store
 from locksmith.store.remembering import RememberingStore
 from locksmith.store.settings import StoreSettings
+from locksmith.util.zincati import zincati_id
 from locksmith.window.window_set import WindowSet
 from tests.sim.client_rules import IN_CALM, ClientRules
 from tests.sim.clients import Client
@@ -57,6 +58,8 @@ class Served:
     look: Callable[[Run, Observer], Store]
     """Opens a server's way to the store beside those: to look for an operator's word, and how the store stands."""
     clients: dict[str, Client] = field(default_factory=dict)
+    machine_ids: dict[str, str] = field(default_factory=dict)
+    """For each client that has one the machine-id."""
     servers: list[DeskServer] = field(default_factory=list)
     offsets: dict[str, timedelta] = field(default_factory=dict)
     """What the servers' clocks are off."""
@@ -81,11 +84,16 @@ class Served:
         for number in range(drawn.number):
             name = f"c{number + 1}"
             rng = plan.draw(name)
+            if drawn.zincati:
+                machine_id = f"{number + 1:032x}"
+                name = zincati_id(machine_id)
+                self.machine_ids[name] = machine_id
             client = Client(name, rng, self.story, self.faults, wire.call, drawn.poll, careful=rng.random() < 0.5)
             client.hasty = plan.draw(f"{name} hasty").random() < plan.faults.hasty
             self.clients[name] = client
         rules = self.rules
         rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
+        rules.machine_ids = self.machine_ids
         rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
         rules.halts = not drawn.expire_after
         bad = plan.faults
