@@ -75,6 +75,8 @@ class ClientRules:
     story: Story
     rules: "Rules"
     clients: Mapping[str, Client] = field(default_factory=dict)
+    stands_still: Callable[[str], bool] = lambda _server: False
+    """Whether a server stands still as a whole, with its hooks: its leases may have expired."""
     machine_ids: Mapping[str, str] = field(default_factory=dict)
     """The machine-id of each client by which an operator holds it back, if that is not its own id."""
     servers: Sequence[str] = ()
@@ -305,7 +307,7 @@ class ClientRules:
     def hooks_begin(self, server: str, name: str, *, drain: bool) -> None:
         """Take note that a server's hooks for a client begin."""
         client = self.clients[name]
-        if client.hooks_on and self.leases_hold:
+        if client.hooks_on and self.leases_hold and not self.stands_still(client.hooks_on):
             self.story.breaks(f"{server} runs the hooks of {name}, which run on {client.hooks_on}")
         client.hooks_on, client.drained = server, client.drained or drain
         client.ready, client.old_record = client.ready and drain, False

@@ -93,7 +93,7 @@ class Served:
             self.clients[name] = client
         rules = self.rules
         rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
-        rules.machine_ids = self.machine_ids
+        rules.machine_ids, rules.stands_still = self.machine_ids, self._stands_still
         rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
         rules.halts = not drawn.expire_after
         bad = plan.faults
@@ -111,6 +111,10 @@ class Served:
     def clock(self, server: str) -> datetime:
         """Tell what a server takes for the time."""
         return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offsets[server]
+
+    def _stands_still(self, name: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        return any(server.frozen_until > now for server in self.servers if server.name == name)
 
     def _serve(self, run: Run) -> tuple[FleetLock, Answers]:
         """Make what answers clients, and what answers machines. Both share a hub, where there is one."""
