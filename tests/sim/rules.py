@@ -327,6 +327,7 @@ class Rules:
     def is_back(self) -> None:
         """Take note of what the backup says. Its orders may be over by their own word: machines have seen them."""
         self._note_windows()
+        self.clusters.note_revision()
         for key in (FREEZE, SPACING):
             raw = self.server.value(key)
             for_ever = raw is not None and order_record.decode(raw, key, "freeze").lasts is None

@@ -33,11 +33,15 @@ class SwitchRules:
 
     def wrote(self, before: StoreBefore) -> None:
         """Take note of an operator's word, and of how far the cluster has come."""
-        self.top[self.server.cluster] = max(self.top.get(self.server.cluster, 0), self.server.revision)
+        self.note_revision()
         raw = self.server.value(RESUME) if RESUME in before.found else None
         order = order_record.decode(raw, RESUME, order_record.RESTORED) if raw else None
         if order is not None and order.cluster == self.server.cluster:
             self.server.words |= dict.fromkeys((order.cluster, one) for one in order.replaces)
+
+    def note_revision(self) -> None:
+        """Take note of how far the cluster has come: by a write, or with a backup of the cluster before."""
+        self.top[self.server.cluster] = max(self.top.get(self.server.cluster, 0), self.server.revision)
 
     def strays(self, author: str, call: str) -> None:
         """Judge a write of who has seen another cluster."""
