@@ -26,7 +26,7 @@ from locksmith.host.kept_links import Reuse
 from locksmith.host.secret_file import FollowedSecret
 from locksmith.lock import machine_wire as wire
 from locksmith.lock.records.claim import Claim
-from locksmith.store.cluster import SUCCESSOR_AFTER, ForeignError
+from locksmith.store.cluster import ASK_FOREIGN_AFTER, PATIENCE, SUCCESSOR_AFTER, Clusters, ForeignError
 from locksmith.store.link import Request
 from locksmith.store.protocol import Observer, Position
 from locksmith.store.tls import Tls, TlsNames
@@ -122,6 +122,7 @@ class ServerClient:
         `before` is called before it is sent. Errors are those that the lock, or the store, has raised at the server;
         `StoreUnavailableError`: no server has begun it; `OutcomeUnknownError`: one may have.
         """
+        await self._compare_again()
         ask = _Call(call, claim, limit, before, fields)
         problem: LocksmithError | None = None
         for server in self._in_order():
@@ -202,6 +203,30 @@ class ServerClient:
                     f"{clusters.own}` where etcd can be reached"
                 )
             ) from None
+
+    async def _compare_again(self) -> None:
+        """While servers disagree about their cluster, ask those of another one again, now and then.
+
+        No call goes to them while the others answer. One that does not answer is no disagreement, as with etcd.
+        """
+        clusters, now = self._observer.clusters, asyncio.get_running_loop().time()
+        if clusters is None or not clusters.split:
+            return
+        if clusters.looked is not None and now - clusters.looked < ASK_FOREIGN_AFTER:
+            return
+        clusters.looked = now
+        await asyncio.gather(
+            *(self._greet_again(one, clusters) for one in self._servers if one.http.url in clusters.foreign)
+        )
+
+    async def _greet_again(self, server: _Server, clusters: Clusters) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.greet(server.http.url, PATIENCE)
+        except OtherClusterError:
+            pass  # it disagrees still
+        except (LocksmithError, TimeoutError):
+            clusters.lost(server.http.url)
 
     def _read(self, server: _Server, answer: HttpAnswer) -> dict[str, Any]:
         """Read an answer. Of what is no answer of the rules, say what it is."""

@@ -8,7 +8,7 @@ the cluster before. A machine that is new has seen none, and gets its slot where
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from locksmith.lock import successor
@@ -39,17 +39,22 @@ class _Shared:
 
 def following(settings: StoreSettings, groups: Iterable[str]) -> Expecting:
     """Give what tells a store which cluster counts."""
+    return following_by(partial(open_observed, settings), groups)
+
+
+def following_by(connect: Callable[[Observer], Store], groups: Iterable[str]) -> Expecting:
+    """Give the same; `connect` opens the store in which an operator's word is looked for."""
     observer, names = Expecting(str), tuple(groups)
     if (clusters := observer.clusters) is not None:
         clusters.resume = f"locksmithctl --group {names[0] if len(names) == 1 else 'GROUP'} resume"
-        clusters.successor = partial(_look, settings, names, clusters)
+        clusters.successor = partial(_look, connect, names, clusters)
     return observer
 
 
-async def _look(settings: StoreSettings, groups: Iterable[str], clusters: Clusters) -> None:
+async def _look(connect: Callable[[Observer], Store], groups: Iterable[str], clusters: Clusters) -> None:
     """Look for such a `resume` in the cluster that answers. Errors are those of the store."""
     for group in groups:
-        await successor.observe(partial(open_observed, settings), group, _Shared(clusters))
+        await successor.observe(connect, group, _Shared(clusters))
 
 
 def open_observed(settings: StoreSettings, observer: Observer) -> Store:

@@ -7,7 +7,7 @@ the group gets a slot from this server until an operator's `resume`.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -103,7 +103,7 @@ class StoreMarks(Collector):
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
         """Read meanwhile how the store stands, now and then; let go of it in the end."""
-        checking = asyncio.ensure_future(self._check_all())
+        checking = asyncio.ensure_future(check_all(self._stores, self.marks))
         try:
             yield
         finally:
@@ -111,11 +111,13 @@ class StoreMarks(Collector):
             await asyncio.gather(checking, return_exceptions=True)
             await asyncio.gather(*(store.close() for store in self._stores.values()))
 
-    async def _check_all(self) -> None:
-        while True:
-            for group, mark in self.marks.items():
-                try:
-                    await check(self._stores[group], group, mark)
-                except (StoreError, CorruptValueError) as error:
-                    log.debug("the store is not compared with what this server has seen of it: %s", error)
-            await asyncio.sleep(CHECK_AFTER)
+
+async def check_all(stores: Mapping[str, Store], marks: Mapping[str, ServerMark]) -> None:
+    """Read how the store of each group stands, every `CHECK_AFTER` seconds, until this is cancelled."""
+    while True:
+        for group, mark in marks.items():
+            try:
+                await check(stores[group], group, mark)
+            except (StoreError, CorruptValueError) as error:
+                log.debug("the store is not compared with what this server has seen of it: %s", error)
+        await asyncio.sleep(CHECK_AFTER)

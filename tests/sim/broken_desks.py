@@ -8,10 +8,13 @@ from locksmith.errors import LockError
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission_readings import Others
 from locksmith.lock.answer import Granted
+from locksmith.lock.orders import OperatorOrders, Ordered
 from locksmith.lock.queue import FIRST_LASTS, Queue
 from locksmith.lock.reboot_lock import RebootLock
+from locksmith.lock.records import keys
 from locksmith.lock.records.claim import REBOOT
 from locksmith.lock.records.incident import HaltAfter
+from locksmith.lock.records.order import HOLD
 from locksmith.server.client_slots import ClientSlots
 from locksmith.server.kinds import refusal
 from locksmith.server.refusal import RefusalKind
@@ -311,6 +314,14 @@ class Trusting(SimDesk):
         super().__init__(replace(around, mark=None))
 
 
+class OneId(OperatorOrders):
+    """Holds a machine back, and not its Zincati."""
+
+    async def hold(self, machine_id, order, ttl=None, *, shown=None):
+        before = await self._put(keys.hold_key(self._group, machine_id), HOLD, order, ttl, shown=shown)
+        return Ordered(before, await self._fence())
+
+
 def served(drawn: Plan) -> Plan:
     """What a few clients show, on a quiet day."""
     clients = Clients(number=4, servers=2, poll=60.0)
@@ -402,6 +413,12 @@ def ordered(drawn: Plan) -> Plan:
     return replace(served(drawn), operator_acts=150, slots=4, only=("freeze", "thaw", "hold", "release"))
 
 
+def held(drawn: Plan) -> Plan:
+    """What takes Zincati's ids, a slow store, and an operator who holds machines back, all the time."""
+    shaped = replace(ordered(drawn), only=("hold", "release"), faults=Faults(slow_store=0.5), busy=5.0)
+    return replace(shaped, clients=replace(shaped.clients, zincati=True, servers=3))
+
+
 def sick(drawn: Plan) -> Plan:
     """What takes machines whose reboots go wrong."""
     return replace(served(drawn), slots=4, faults=Faults(sick=0.8), machines=2, windows=(None,) * 2, busy=20.0)
@@ -423,6 +440,7 @@ BROKEN_DESKS = [
     Broken(Late, "of a claim after that of its call", called_twice),
     Broken(Unheeding, "to reboot although the group is frozen", ordered_with_hooks),
     Broken(Disobedient, "although an operator holds it back", ordered),
+    Broken(OneId, "although an operator holds it back", held),
     Broken(Disobedient, "to reboot although the group is halted", sick),
     Broken(Unhalted, "is lost", left),
     Broken(Unadmitted, "reboots although the client", left, seed=3),
@@ -444,5 +462,5 @@ BROKEN_DESKS = [
     Broken(Raising, "has no answer to a call", served),
     Broken(OneTry, "than that it lost a race", called_twice_in_line),
     Broken(Fresh, "than that it lost a race", slowly_served),
-    Broken(Trusting, "and has seen more of the store", restored),
+    Broken(Trusting, "and has seen more of the store", restored, seed=4),
 ]

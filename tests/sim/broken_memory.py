@@ -47,6 +47,20 @@ class _Untold(Rehearsals):
         return self._mirror.freshness.current
 
 
+class Unfreed(SimDesk):
+    """Does not ask whether its memory has the slot that it has just freed."""
+
+    def wait_by(self, hub):
+        super().wait_by(hub)
+        for rehearsals in self._rehearsals.values():
+            rehearsals.__class__ = _Unfreed
+
+
+class _Unfreed(Rehearsals):
+    def asked(self, client, store, *, releases=False):  # noqa: ARG002 - as it is there
+        super().asked(client, store)
+
+
 class Careless(SimDesk):
     """Takes each place for one that lasts for long enough."""
 
@@ -110,9 +124,17 @@ def forgetful(drawn: Plan) -> Plan:
     return replace(shaped, busy=5.0, faults=faults, clients=replace(shaped.clients, servers=1))
 
 
+def freeing(drawn: Plan) -> Plan:
+    """What takes clients that wait for one slot, and a server whose memory lags."""
+    shaped = in_memory(drawn)
+    clients = replace(shaped.clients, servers=1, number=6)
+    return replace(shaped, busy=5.0, faults=Faults(watch_lags=0.6), clients=clients)
+
+
 BROKEN_MEMORY = [
     Broken(Granting, "holds no slot past its point of no return", in_memory),
     Broken(Untold, "and has heard that it has no place", forgetful),
+    Broken(Unfreed, "and has freed a slot for it before the call", freeing, seed=5),
     Broken(Careless, "expires between two of its calls", slowly_in_memory),
     Broken(Unending, "for an answer to", served),
     Broken(Unseen, "between two of its calls", slowly_in_memory),

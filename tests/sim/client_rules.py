@@ -18,6 +18,7 @@ from locksmith.server.refusal import Refusal, RefusalKind
 from tests.sim.clients import ANSWERING, PRE_REBOOT, STEADY, Client, Request
 from tests.sim.daemon import GROUP
 from tests.sim.machine import MIDNIGHT
+from tests.sim.memory_rules import MemoryRules
 from tests.sim.network import QUEUE, TIME, Answer, StoreBefore
 from tests.sim.story import Story
 
@@ -61,6 +62,10 @@ class Known:
     """Whether no other call of the client was answered at the same time."""
     run: "Run | None" = None
     """The run of a server that answers it."""
+    asked: bool = False
+    """Whether anything of the store was read for it."""
+    strayed: bool = False
+    """Whether another cluster answered than that run has seen, of which no operator has said that it counts."""
 
 
 @dataclass
@@ -70,6 +75,10 @@ class ClientRules:
     story: Story
     rules: "Rules"
     clients: Mapping[str, Client] = field(default_factory=dict)
+    stands_still: Callable[[str], bool] = lambda _server: False
+    """Whether a server stands still as a whole, with its hooks: its leases may have expired."""
+    machine_ids: Mapping[str, str] = field(default_factory=dict)
+    """The machine-id of each client by which an operator holds it back, if that is not its own id."""
     servers: Sequence[str] = ()
     limit: float = 0.0
     hooks: bool = False
@@ -95,6 +104,8 @@ class ClientRules:
     """For each client that has no place since it was told so: the run of a server that has told it."""
     held: dict[str, float] = field(default_factory=dict)
     """For each id that an operator holds back: since when that was told."""
+    clusters: "dict[Run, str]" = field(default_factory=dict)
+    """For each run of a server the cluster that it has seen, or that has taken its place."""
     seen: "dict[Run, int]" = field(default_factory=dict)
     """For each run of a server how far it has seen the store come, in this history."""
     knew: "dict[Run, int]" = field(default_factory=dict)
@@ -103,6 +114,11 @@ class ClientRules:
     """For each run that was given an answer older than that: when; until then, too."""
     judged_at: float = 0.0
     judged: tuple[int, tuple[str, ...]] = (0, ())
+    memory: MemoryRules = field(init=False)
+    """The rules for what servers refuse from memory."""
+
+    def __post_init__(self) -> None:
+        self.memory = MemoryRules(self.story, self.rules.server)
 
     # What servers do
 
@@ -122,11 +138,14 @@ class ClientRules:
         request = ANSWERING.get()
         if request is None or (known := self.open.get(request)) is None:
             return
-        known.run = run
+        known.strayed = known.strayed or not self.rules.server.counts_for(self.clusters.get(run, ""))
+        known.run, known.asked = run, known.asked or answer.value is not None
         if known.looked is None:
             known.looked = self._nonce(request.client)
 
     def _note_revision(self, run: "Run", answer: Answer[Any]) -> None:
+        if self.rules.server.counts_for(self.clusters.get(run, "")):
+            self.clusters[run] = answer.cluster
         if answer.sent <= self.rules.restored:
             return  # it may be of the history before, or of this one
         self.seen[run] = max(self.seen.get(run, 0), answer.revision)
@@ -136,6 +155,7 @@ class ClientRules:
     def ends(self, request: Request) -> None:
         """Take note of a call that no server works on any more."""
         self.open.pop(request, None)
+        self.memory.ends(request)
         self.called_at[request.client] = time_now()
 
     def answered(self, server: str, request: Request, refusal: Refusal | None, run: object = None) -> None:
@@ -149,6 +169,7 @@ class ClientRules:
                 self._granted(server, name)
         if refusal is not None and refusal.kind is RefusalKind.QUEUED and alone and self.emptied.get(name) is run:
             self.story.breaks(f"{server} tells {name} that it waits, and has heard that it has no place")
+        self._judge_source(server, request, refusal, run)
         if refusal is not None and any(words in refusal.sentence for words in LOST_RACES):
             self.story.breaks(f"{server} has no better answer to {name} than that it lost a race")
         took = time_now() - self.open[request].began
@@ -160,6 +181,16 @@ class ClientRules:
             self.queued_at[name] = time_now()
         else:
             self.queued_at.pop(name, None)
+
+    def _judge_source(self, server: str, request: Request, refusal: Refusal | None, run: object) -> None:
+        """Judge an answer by where it is from: from memory, or from another cluster."""
+        known = self.open[request]
+        if refusal is None and request.kind == STEADY:
+            self.memory.is_steady(request, run)
+        elif refusal is None and known.strayed:
+            self.story.breaks(f"{server} tells {request.client} to reboot by a cluster that counts by no word")
+        elif refusal is not None and request.kind == PRE_REBOOT and not known.asked:
+            self.memory.refuses(server, run, queued_as(request.client), refusal, known.began)
 
     def _granted(self, server: str, name: str) -> None:
         """Judge a success of pre-reboot: from here on nothing stops the client."""
@@ -173,7 +204,8 @@ class ClientRules:
         rules = self.rules
         if rules.frozen is not None and rules.freeze_stands() and name not in rules.frozen:
             self.story.breaks(f"{server} tells {name} to reboot although the group is frozen")
-        if at > self.held.get(name, float("inf")) and rules.server.value(keys.hold_key(GROUP, name)) is not None:
+        hold = keys.hold_key(GROUP, self.machine_ids.get(name, name))
+        if at > self.held.get(name, float("inf")) and rules.server.value(hold) is not None:
             self.story.breaks(f"{server} tells {name} to reboot although an operator holds it back")
         if self.halts and 1 in rules.halted and name not in rules.halted[1]:
             self.story.breaks(f"{server} tells {name} to reboot although the group is halted")
@@ -213,6 +245,7 @@ class ClientRules:
             self._note_presence(name, before)
             self._note_commit(author, name, before)
         self._judge_places(author, request, before)
+        self.memory.wrote()
 
     def took(self, author: str, holder: str) -> bool:
         """Judge a slot that was taken; False: by none of the servers."""
@@ -255,6 +288,8 @@ class ClientRules:
             self.story.breaks(f"{author} gave back the slot of {holder}, which it has told to reboot")
         elif client is not None and is_out and client.may_be_late(request.run) and client.is_at_risk:
             self._gave_back_late(author, request, before)
+        if request is not None and request.kind == STEADY:
+            self.memory.frees(request)
         if client is not None and client.drained and before is not None:
             self.story.breaks(f"{author} gave back the slot of {holder}, and its hooks have not brought it back")
         return True
@@ -272,7 +307,7 @@ class ClientRules:
     def hooks_begin(self, server: str, name: str, *, drain: bool) -> None:
         """Take note that a server's hooks for a client begin."""
         client = self.clients[name]
-        if client.hooks_on and self.leases_hold:
+        if client.hooks_on and self.leases_hold and not self.stands_still(client.hooks_on):
             self.story.breaks(f"{server} runs the hooks of {name}, which run on {client.hooks_on}")
         client.hooks_on, client.drained = server, client.drained or drain
         client.ready, client.old_record = client.ready and drain, False
@@ -381,6 +416,7 @@ class ClientRules:
         for run, revision in self.seen.items():
             self.knew[run] = max(self.knew.get(run, 0), revision)
         self.seen.clear()
+        self.memory.went_back()
         self.queued_at.clear()
         self.emptied.clear()
         self.vanished.clear()

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from random import Random
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from locksmith.config.model import WindowSettings
 from locksmith.daemon.checked_presence import CheckedPresence
 from locksmith.daemon.windows import ConfiguredWindows
 from locksmith.errors import HostError, StoreUnavailableError
+from locksmith.lock import successor
 from locksmith.lock.admin import LockAdmin
 from locksmith.lock.admission import GroupRules
 from locksmith.lock.group_size import GroupSize
@@ -37,6 +39,7 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records import keys
 from locksmith.server.hub import Hub
 from locksmith.server.ports import FleetLock, MachineDesk
+from locksmith.store.protocol import Observer as StoreObserver
 from locksmith.store.protocol import Store
 from locksmith.store.remembering import RememberingStore
 from locksmith.window.splay import Splay
@@ -109,6 +112,8 @@ class Process:
     most_per_day: int = 0
     expire_after: float = 0.0
     stalls: Random = field(default_factory=Random)
+    look: "Callable[[Process, StoreObserver], Store] | None" = None
+    """Opens its way to the store to look for an operator's word of another cluster; None: it never looks."""
     servers: "Callable[[Process], WayToServers] | None" = None
     """What makes its way to servers; None: it has etcd."""
     way: WayToServers | None = None
@@ -129,6 +134,8 @@ class Process:
             self.target = fleet_server.target(GROUP)
             self.way = self.servers(self)
         self.seen = self.parts.seen(machine.disk, machine.clock, self.target.endpoints, self.target.api)
+        if self.look is not None:
+            self.seen.clusters.successor = partial(successor.observe, partial(self.look, self), GROUP, self.seen)
         settings = Settings(
             self.target.strategy,
             min_remaining=self.windows.least,

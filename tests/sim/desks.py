@@ -1,7 +1,7 @@
 """Servers for FleetLock clients, and the wire to them: a call goes to any server, to two, late, or nowhere."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -48,6 +48,11 @@ class Run:
 
     server: "DeskServer"
     alive: bool = True
+    tasks: "list[asyncio.Task[None]]" = field(default_factory=list)
+
+    def begin(self, what: Coroutine[Any, Any, None]) -> None:
+        """Let something go on beside the calls. It dies with this run, at its next call."""
+        self.tasks.append(asyncio.ensure_future(what))
 
     async def pause(self, where: str) -> None:
         """Let it die here, or stand still for a while, if it is its time."""

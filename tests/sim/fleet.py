@@ -14,12 +14,10 @@ from locksmith.lock.reboot_lock import RebootLock
 from locksmith.lock.records.incident import HaltAfter
 from locksmith.lock.window_sets import WindowStore
 from locksmith.server.store_marks import ServerMark
-from locksmith.store.memory import MemoryStore
-from locksmith.store.protocol import Store
+from locksmith.store.protocol import Observer, Store
 from locksmith.store.remembering import RememberingStore
 from locksmith.window.splay import Splay
 from locksmith.window.window_set import WindowSet
-from tests.harness.fault_script import StepwiseStore
 from tests.sim.client_rules import CLIENTS, ClientRules
 from tests.sim.daemon import GROUP, Parts, Process
 from tests.sim.desks import Run
@@ -27,7 +25,7 @@ from tests.sim.hub_rules import HubRules
 from tests.sim.hubs import Around, HubStore
 from tests.sim.machine import INSATIABLE, MIDNIGHT, SimJournal, SimMachine
 from tests.sim.machine_wire import ANY, Caller, MachineWire, WayToServers
-from tests.sim.network import Network, Outages, SimServer
+from tests.sim.network import Network, Outages, SimServer, SimStore, StepwiseSimStore
 from tests.sim.node import Node
 from tests.sim.older_queue import OlderQueue
 from tests.sim.older_records import TranslatedJournal, Translation
@@ -60,6 +58,22 @@ class Astray:
         """Give the method of whichever cluster answers now."""
         here = self.other if asyncio.get_running_loop().time() < self.machine.astray_until else self.own
         return getattr(here, name)
+
+
+@dataclass
+class Reopened:
+    """A store that is opened again where another cluster answers, as each command of the tool does."""
+
+    server: SimServer
+    make: Callable[[], Store]
+    cluster: str = ""
+    store: Store | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Give the method of the store."""
+        if self.store is None or self.cluster != self.server.cluster:
+            self.store, self.cluster = self.make(), self.server.cluster
+        return getattr(self.store, name)
 
 
 @dataclass
@@ -106,7 +120,7 @@ class Simulation:
             expire_after=self.plan.clients.expire_after,
         )
         self.server.witness, self.asked, self.began = rules.wrote, rules.asked, rules.began
-        self.server.refused = rules.refused
+        self.server.refused, self.server.strayed = rules.refused, rules.clusters.strays
         self.other.witness = rules.wrote_elsewhere
         self.told, self.ended = rules.told, rules.ended_by
         if self.plan.clients.any:
@@ -152,6 +166,7 @@ class Simulation:
             rules.hubs,
             parts.hub,
             self._hub_store_of,
+            self._look_of,
         )
         served.build()
         served.cut_off(self.outages)
@@ -159,22 +174,29 @@ class Simulation:
         self.way = MachineWire(served.servers, lambda: self.faults, self.outages, KEY)
         return served
 
-    def _store_of(self, desks: ClientRules, run: Run, mark: ServerMark | None) -> Store:
+    def _look_of(self, run: Run, observer: Observer) -> Store:
+        """Open another way of a server to the store, which leaves the fate of its calls as it was."""
+        name = run.server.name
+        rng = self.plan.draw(f"{name} look {asyncio.get_running_loop().time()}")
+        network = self._network(self.server, name, rng, run.pause, lambda: None, calm=False)
+        kind = StepwiseSimStore if self.plan.stepwise else SimStore
+        return kind(self.server, network, observer)
+
+    def _store_of(self, desks: ClientRules, run: Run, observer: Observer) -> Store:
         """Open a server's own way to the store, which is compared with what the server has seen of it."""
         name = run.server.name
         rng = self.plan.draw(f"{name} network {asyncio.get_running_loop().time()}")
         network = self._network(self.server, name, rng, run.pause, lambda: None, calm=False)
         network.saw = lambda answer, _version: desks.looked(run, answer)
-        kind = StepwiseStore if self.plan.stepwise else MemoryStore
-        if mark is None:
-            return kind(self.server, network)
-        return RememberingStore(kind(self.server, network, mark), mark, KEY)
+        kind = StepwiseSimStore if self.plan.stepwise else SimStore
+        store = kind(self.server, network, observer)
+        return RememberingStore(store, observer, KEY) if isinstance(observer, ServerMark) else store
 
-    def _hub_store_of(self, around: Around) -> HubStore:
+    def _hub_store_of(self, around: Around, observer: Observer) -> HubStore:
         """Open the way to the store of a server that has a hub."""
         name = around.run.server.name
         network = self._network(self.server, name, around.rng, around.pause, lambda: None, calm=False)
-        return HubStore(self.server, network, around)
+        return HubStore(self.server, network, around, observer)
 
     def _operator(self, rules: Rules) -> Operator:
         def client() -> Store:
@@ -193,7 +215,9 @@ class Simulation:
             ),
             only=self.plan.only,
             clients=list(self.served.clients) if self.served else [],
+            machine_ids=self.served.machine_ids if self.served else {},
             holds_back=rules.holds_back,
+            cluster=lambda: self.server.cluster,
             machines_forget=bool(self.plan.faults.disk_rollback or self.plan.faults.disk_lost),
         )
 
@@ -204,6 +228,7 @@ class Simulation:
         while open_ends := self._open_ends(rules):
             if loop.time() > ends:
                 self.story.breaks(f"an hour after the storm {', '.join(open_ends)}")
+            await operator.attempt(operator.replace_clusters)
             await operator.attempt(operator.look_after_a_restore)
             await operator.attempt(operator.resume)
             await self._look_after_clients(rules, operator)
@@ -310,8 +335,24 @@ class Simulation:
             most_per_day=self.plan.most_per_day,
             expire_after=self.plan.clients.expire_after,
             stalls=self.plan.draw(f"{name} stalls {asyncio.get_running_loop().time()}"),
+            look=self._look,
             servers=self._servers_of if machine.is_served else None,
         )
+
+    def _look(self, process: Process, observer: Observer) -> Store:
+        """Open a machine's way to the store to look for an operator's word."""
+        if process.way is not None:
+            return cast("Store", process.way.store(GROUP, observer))
+        name = process.machine.name
+        rng = self.plan.draw(f"{name} look {asyncio.get_running_loop().time()}")
+
+        def of(server: SimServer) -> Store:
+            return kind(server, self._network(server, name, rng, process.pause, lambda: None, calm=False), observer)
+
+        kind = StepwiseSimStore if self.plan.stepwise else SimStore
+        if not self.plan.faults.astray:
+            return of(self.server)
+        return cast("Store", Astray(process.machine, of(self.server), of(self.other)))
 
     def _servers_of(self, process: Process) -> WayToServers:
         """Give a daemon's way to the servers: through a balancer, or to each, in an order of its own."""
@@ -353,7 +394,9 @@ class Simulation:
             network.saw = process.saw if server is self.server else network.saw
             return RememberingStore(kind(server, network, process.seen), process.seen, KEY)
 
-        kind = StepwiseStore if self.plan.stepwise else MemoryStore
+        kind = StepwiseSimStore if self.plan.stepwise else SimStore
+        if process is None and self.plan.faults.switches:
+            return cast("Store", Reopened(self.server, partial(of, self.server)))
         if process is None or not self.plan.faults.astray:
             return of(self.server)
         return cast("Store", Astray(process.machine, of(self.server), of(self.other)))
@@ -390,7 +433,18 @@ class Simulation:
             for minute in range(2, int((STORMY + self.plan.clients.unattended) / 60), 2):
                 if not self.plan.clients.unattended:
                     self._begin(_later(minute * 60.0, partial(self._look_after_clients, rules, operator)))
-        Storm(self.plan, list(self.nodes.values()), self.server, self.story, operator, rules, self._begin).let_loose()
+        nodes = list(self.nodes.values())
+        Storm(self.plan, nodes, self.server, self.story, operator, rules, self._begin, self._cut_off).let_loose()
+
+    def _cut_off(self, since: float, until: Sequence[float]) -> None:
+        """Cut all off from the store until the first of these times, and then each server and machine."""
+        everyone, *each = until
+        self.outages.times.append((since, everyone, ""))
+        servers = [server.name for server in self.served.servers] if self.served is not None else []
+        for name, end in zip((*servers, *self.nodes), each, strict=False):
+            if end > since:
+                self.outages.times.append((since, end, name))
+                self.story.tell(name, f"does not reach the store until {end:.0f}")
 
     def _begin(self, what: Coroutine[Any, Any, None]) -> None:
         self.tasks.append(asyncio.ensure_future(what))

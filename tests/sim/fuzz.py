@@ -43,6 +43,7 @@ EVENTS = {
     "answers of the store lost": "an answer is lost",
     "daemons that stood still for up to minutes": "its daemon stands still",
     "stores that went back to a backup": "goes back from revision",
+    "stores whose place another cluster took": "from now on, of revision",
     "stores that others wrote to after that": "is written to by others",
     "stores that forgot their past": "forgets its past",
     "leases that ended before their time": "before its time",

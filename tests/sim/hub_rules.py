@@ -80,6 +80,8 @@ class HubRules:
             self.story.breaks(f"{server} answers {machine} by an older store than it has seen")
         if 0 < revision < call.came_at <= self.server.revision and call.name == wire.READ and self.rules.restored < 0:
             self.story.breaks(f"{server} gives {machine} a read that is older than its call")
+        if "kind" not in said and "store" in said:
+            self.rules.clusters.answers(server, machine, said["store"]["cluster"], revision)
         nonce = said.get("nonce", "")
         if said.get("answer") == wire.GRANTED:
             known = self.committed if call.name == wire.COMMIT else self.had

@@ -15,14 +15,14 @@ from locksmith.lock import machine_wire as wire
 from locksmith.server.hub import Hub
 from locksmith.server.ports import MachineDesk
 from locksmith.store.feed import Batch, Hear, Opened
-from locksmith.store.memory import MemoryStore
+from locksmith.store.protocol import Observer
 from locksmith.util.jsonread import load_object
 from tests.sim.behalf import ACTS_FOR, Behalf
 from tests.sim.daemon import GROUP, KilledError
 from tests.sim.desks import Run
 from tests.sim.hub_rules import Answered, HubRules
 from tests.sim.machine_wire import Routes
-from tests.sim.network import Network, SimServer
+from tests.sim.network import Network, SimServer, SimStore
 from tests.sim.plan import Faults
 
 SELDOM = 0.1
@@ -110,11 +110,11 @@ class _Watch:
             self.hear(told)
 
 
-class HubStore(MemoryStore):
+class HubStore(SimStore):
     """A server's way to the store, for itself and for its machines."""
 
-    def __init__(self, server: SimServer, network: Network, around: Around) -> None:
-        super().__init__(server, network)
+    def __init__(self, server: SimServer, network: Network, around: Around, observer: Observer) -> None:
+        super().__init__(server, network, observer)
         self._network, self._around, self._store = network, around, server
 
     async def feed(self, prefix: str, after: int, hear: Hear, *, limit: float) -> None:

@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar
 from locksmith.errors import ConflictError, OutcomeUnknownError, PastGoneError, StoreRefusedError, StoreUnavailableError
 from locksmith.lock import places
 from locksmith.lock.records import keys
-from locksmith.store.memory import Call, MemoryServer
+from locksmith.store.memory import Call, MemoryServer, MemoryStore
 from locksmith.store.memory_server import Backup
 from locksmith.store.protocol import Also, Check, Delete, Entry, Listing, Reading
+from tests.harness.fault_script import StepwiseStore
 from tests.sim.behalf import ACTS_FOR
 from tests.sim.plan import STORMY, Faults, Plan
 
@@ -46,6 +47,10 @@ class SimServer(MemoryServer):
     """For how many seconds each lease was granted."""
     reached: list[tuple[float, int]] = field(default_factory=list)
     """When it came to which revision, in this history."""
+    words: dict[tuple[str, str], None] = field(default_factory=dict)
+    """Which cluster takes the place of which, as an operator has said in it."""
+    strayed: Callable[[str, str], None] = lambda _author, _call: None
+    """Told of each write of who has seen another cluster, of which no operator has said so."""
 
     def prolong(self, entry: Entry, ttl: float) -> None:
         """Prolong a lease, and remember for how long."""
@@ -85,6 +90,15 @@ class SimServer(MemoryServer):
         """Be again what a backup holds."""
         MemoryServer.restore(self, backup)
         self.reached = [(asyncio.get_running_loop().time(), self.revision)]
+
+    def switch(self, backup: Backup, cluster: str) -> None:
+        """Be another cluster, which holds what a backup of this one holds."""
+        self.cluster = cluster
+        self.restore(backup)
+
+    def counts_for(self, seen: str) -> bool:
+        """Whether this cluster counts for who has seen that one (empty: none)."""
+        return seen in ("", self.cluster) or (self.cluster, seen) in self.words
 
     def has_forgotten(self, revision: int) -> bool:
         """Whether it can no longer tell what was at a revision."""
@@ -166,11 +180,12 @@ def _names(stand: Sequence[Entry]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[T]):
-    """An answer on its way back, the store's revision when it was given, and when it was asked for."""
+    """An answer on its way back: where the store stood when it was given, and when it was asked for."""
 
     value: T
     revision: int
     sent: float
+    cluster: str = ""
 
 
 def _entries(value: object) -> Iterator[Entry]:
@@ -231,12 +246,20 @@ class Network:
     saw: Callable[["Answer[Any]", int], None] = lambda _answer, _version: None
     """Told of each answer that arrives, and of the version of `watched` in it (0: none)."""
     watched: str = ""
+    seen: str = ""
+    """The cluster that has answered here: the first, or the one that has taken its place."""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether this client does not reach the server now."""
+        return self.outages.now(self.client)
 
     async def carry(self, call: Call[T]) -> T:
         """Bring a call to the server and its answer back, or give up on it in time."""
+        cluster = self.server.cluster
         await self.pause(f"before {call.name}")
         await asyncio.sleep(self.rng.uniform(0.001, 0.02))
-        if self.outages.now(self.client):
+        if self.is_cut_off or self.server.cluster != cluster:
             raise StoreUnavailableError("no endpoint answers")
         answer = self._send(call)
         await self.pause(f"while it waits for an answer to its {call.name}")
@@ -250,16 +273,18 @@ class Network:
         # A process that has died by now has seen nothing of it.
         versions = [entry.version for entry in _entries(result.value) if entry.key == self.watched]
         self.saw(result, max(versions, default=0))
+        if not self.seen or (result.cluster, self.seen) in self.server.words:
+            self.seen = result.cluster
         return result.value
 
     def _send(self, call: Call[T]) -> "asyncio.Future[Answer[T]]":
         """Put a call on the wire: from here on it arrives, or doesn't, whatever becomes of the client."""
-        loop = asyncio.get_running_loop()
+        loop, cluster = asyncio.get_running_loop(), self.server.cluster
         answer: asyncio.Future[Answer[T]] = loop.create_future()
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         there, back = self._times(call.name)
         if there is not None:
-            loop.call_later(there, self._arrive, call, answer, back, loop.time())
+            loop.call_later(there, self._arrive, call, answer, back, (loop.time(), cluster))
         if back is None:
             self.tell(f"an answer is lost, of its {call.name}")
             self.lost()
@@ -273,15 +298,36 @@ class Network:
         slow = rng.uniform(0.5, 7) if rng.random() < faults.slow_store else 0.0
         return rng.uniform(0.001, 0.01) + slow * rng.random(), rng.uniform(0.001, 0.01) + slow * rng.random()
 
-    def _arrive(self, call: Call[T], answer: "asyncio.Future[Answer[T]]", back: float | None, sent: float) -> None:
-        behalf = ACTS_FOR.get()
+    def _arrive(
+        self, call: Call[T], answer: "asyncio.Future[Answer[T]]", back: float | None, sent_to: tuple[float, str]
+    ) -> None:
+        behalf, (sent, cluster) = ACTS_FOR.get(), sent_to
+        if cluster != self.server.cluster:
+            return  # the connection to the cluster before is broken
         self.server.author, self.server.sent = (behalf.machine, behalf.sent) if behalf else (self.client, sent)
         deliver: Callable[[], object]
         try:
-            deliver = partial(answer.set_result, Answer(call.apply(), self.server.revision, sent))
+            deliver = partial(answer.set_result, Answer(call.apply(), self.server.revision, sent, cluster))
+            if call.write and not self.server.counts_for(self.seen):
+                self.server.strayed(self.server.author, call.name)
         except (ConflictError, StoreRefusedError) as error:
             if isinstance(error, StoreRefusedError) and not _is_expected(call.name, error):
                 self.server.refused(self.client, str(error))
             deliver = partial(answer.set_exception, error)
         if back is not None:
             asyncio.get_running_loop().call_later(back, lambda: answer.done() or deliver())
+
+
+class SimStore(MemoryStore):
+    """A client of the store. While it is cut off, it does not see that another cluster has taken the store's place."""
+
+    async def _carry(self, name: str, key: str, apply: Callable[[], T], *, write: bool = False) -> T:
+        network, own = self._faults, self._one.clusters.own
+        if own not in ("", self._server.cluster) and isinstance(network, Network) and network.is_cut_off:
+            await asyncio.sleep(network.rng.uniform(0.001, 0.02))
+            raise StoreUnavailableError("no endpoint answers")
+        return await super()._carry(name, key, apply, write=write)
+
+
+class StepwiseSimStore(SimStore, StepwiseStore):
+    """The same, without transactions."""

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
@@ -80,8 +80,14 @@ class Operator:
     """What it does, by the names of its methods; empty: anything."""
     clients: Sequence[str] = ()
     """The ids of FleetLock clients."""
+    machine_ids: Mapping[str, str] = field(default_factory=dict)
+    """The machine-id of each client by which it is held back, if that is not its own id."""
     holds_back: Callable[[str, float | None], None] = lambda _name, _since: None
     """Told of each id that is held back, since when that stands, and (None) of each that is about to go on."""
+    cluster: Callable[[], str] = str
+    """Names the cluster that answers."""
+    clusters_before: list[str] = field(default_factory=list)
+    """Those whose place it has taken."""
     store_went_back: bool = False
     machines_forget: bool = False
     """Whether machines may lose their memory of a claim."""
@@ -113,15 +119,15 @@ class Operator:
     async def tidy(self, slots: int) -> None:
         """Take back every lock made by hand, and make sure that there are slots."""
         for name in self.locked:
-            await self._insist(partial(self._unlock_by_hand, name))
-        await self._insist(self._thaw)
-        await self._insist(self.open_windows)
+            await self.insist(partial(self._unlock_by_hand, name))
+        await self.insist(self._thaw)
+        await self.insist(self.open_windows)
         for name in (*(machine.name for machine in self.machines), *self.clients):
             self.holds_back(name, None)
-            await self._insist(partial(self.orders.unhold, name))
-        await self._insist(partial(self.admin.set_max, slots))
+            await self.insist(partial(self.orders.unhold, self.machine_ids.get(name, name)))
+        await self.insist(partial(self.admin.set_max, slots))
 
-    async def _insist(self, act: Callable[[], Awaitable[object]]) -> None:
+    async def insist(self, act: Callable[[], Awaitable[object]]) -> None:
         """Do it again until it is done, or was done already."""
         while True:
             with contextlib.suppress(LocksmithError):
@@ -201,14 +207,14 @@ class Operator:
     async def _hold(self) -> None:
         name = self.rng.choice([*(machine.name for machine in self.machines), *self.clients])
         self.story.tell(WHO, f"holds {name} back")
-        await self.orders.hold(name, self._order("a demo runs on it"))
+        await self.orders.hold(self.machine_ids.get(name, name), self._order("a demo runs on it"))
         self.holds_back(name, asyncio.get_running_loop().time())
 
     async def _release(self) -> None:
         name = self.rng.choice([*(machine.name for machine in self.machines), *self.clients])
         self.story.tell(WHO, f"lets {name} go on")
         self.holds_back(name, None)
-        await self.orders.unhold(name)
+        await self.orders.unhold(self.machine_ids.get(name, name))
 
     async def look_after_a_restore(self) -> None:
         """Unlock a machine that holds a slot by the store's word alone: it is up and does not know that claim."""
@@ -235,6 +241,13 @@ class Operator:
         found = await self.orders.resume(self._order("seen"))
         if found:
             self.story.tell(WHO, f"acknowledges {', '.join(one.describe() for one in found)}")
+
+    async def replace_clusters(self) -> None:
+        """Say that the cluster that answers has taken the place of each one before."""
+        now = self.cluster()
+        for before in self.clusters_before:
+            self.story.tell(WHO, f"says that cluster {now} has taken the place of {before}")
+            await self.orders.resume(replace(self._order("all are up"), cluster=now, replaces=(before,)))
 
     def _order(self, reason: str, ttl: float | None = None) -> Order:
         self.nonces += 1

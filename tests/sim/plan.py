@@ -96,6 +96,9 @@ class Faults:
     """A daemon stands still for minutes between its commit and its order to reboot, or its bus is away then."""
     logins: float = 0.0
     """Another user logs in, at a look at who is there, and stays for minutes."""
+    switches: int = 0
+    """Times at which another cluster, with a backup of some minutes ago, takes the place of the store. Servers and
+    machines reach it at different times, and an operator says later that it counts."""
     traffic: int = 0
     """How often others write to a store that has gone back, at once: it grows past all that a machine has seen."""
     astray: int = 0
@@ -191,6 +194,8 @@ class Clients:
     """Seconds after the storm in which no operator looks at the fleet."""
     machines: float = 0.0
     """Which share of the machines has no etcd, and asks the servers."""
+    zincati: bool = False
+    """Their ids are those that Zincati derives from machine-ids, by which operators hold them back."""
     hub: bool = False
     """The servers keep the group in memory, and the places of who waits at them by a lease of their own."""
 
@@ -295,6 +300,7 @@ def plan(seed: int) -> Plan:
     drawn = _misdirected(Random(f"{seed} misdirected"), drawn)
     drawn = _never_content(Random(f"{seed} insatiable"), drawn)
     drawn = _with_scripts(Random(f"{seed} scripts"), drawn)
+    drawn = _replaced(Random(f"{seed} replaced"), drawn)
     shaped = Plan(
         seed=seed,
         machines=machines,
@@ -479,6 +485,11 @@ def _crowded_store(rng: Random, faults: Faults) -> Faults:
 def _astray(rng: Random, faults: Faults) -> Faults:
     """Add endpoints that lead to another cluster, to a fifth of the storms."""
     return faults if faults == Faults() or rng.random() < 0.8 else replace(faults, astray=rng.randint(1, 6))
+
+
+def _replaced(rng: Random, faults: Faults) -> Faults:
+    """Have another cluster take the place of the store in a twelfth of the storms."""
+    return faults if faults == Faults() or rng.random() < 0.92 else replace(faults, switches=rng.choice((1, 1, 2)))
 
 
 def _of_two_versions(rng: Random, faults: Faults) -> Faults:

@@ -33,6 +33,7 @@ from tests.sim.machine import DAEMON, SimMachine
 from tests.sim.network import QUEUE, TIME, Answer, SimServer, StoreBefore
 from tests.sim.plan import STORMY
 from tests.sim.story import Story
+from tests.sim.switch_rules import SwitchRules
 
 KEY = keys.semaphore_key(GROUP)
 WINDOWS = keys.window_key("fleet")
@@ -150,6 +151,11 @@ class Rules:
     """The nonces of claims of which their machines know that they have ended: a server said so."""
     elsewhere: dict[str, None] = field(default_factory=dict)
     """Who has written to another cluster than the fleet's; judged at the end, as more may follow from it."""
+    clusters: SwitchRules = field(init=False)
+    """The rules for another cluster that takes the place of the store."""
+
+    def __post_init__(self) -> None:
+        self.clusters = SwitchRules(self.story, self.server)
 
     def ended_by(self, _machine: str, nonce: str) -> None:
         """Take note that a machine was told by a server that its claim has ended."""
@@ -186,6 +192,7 @@ class Rules:
             self.heard.clear()
             for machine in self.machines.values():
                 machine.is_ahead = False
+        self.clusters.wrote(before)
         self._note_orders(author, before)
         self._note_free_slot(before)
         if self.desks is not None:
@@ -275,6 +282,7 @@ class Rules:
                 self._in_turn(author, before)
             self._takes_none_while_frozen(author)
             self._knows_no_better(author)
+            self.clusters.acts(self.machines.get(author), "takes a slot")
         elif author != OPERATOR:
             self.story.breaks(f"{author} took a slot for {holder}")
 
@@ -306,6 +314,11 @@ class Rules:
                 if version > revision and name not in self.lost:
                     self.lost[name] = Lost(version, run)
 
+    def switches(self, revision: int) -> None:
+        """Take note that another cluster, with a backup of that revision, is about to take the place of the store."""
+        self.went_back(revision)
+        self.clusters.switches()
+
     def told(self, machine: SimMachine, answer: Answer[Any]) -> None:
         """Take note of an answer that has arrived: a machine that has more on its disk knows from then on."""
         if answer.sent > self.restored and answer.revision < self.knew.get(machine.name, 0):
@@ -314,6 +327,7 @@ class Rules:
     def is_back(self) -> None:
         """Take note of what the backup says. Its orders may be over by their own word: machines have seen them."""
         self._note_windows()
+        self.clusters.note_revision()
         for key in (FREEZE, SPACING):
             raw = self.server.value(key)
             for_ever = raw is not None and order_record.decode(raw, key, "freeze").lasts is None
@@ -330,6 +344,7 @@ class Rules:
     def _note_commit(self, author: str, record: Claim | None) -> None:
         if record is not None and record.holder == author and record.state == COMMITTED:
             self.committed[record.nonce] = asyncio.get_running_loop().time()
+            self.clusters.acts(self.machines.get(author), "passes its point of no return")
 
     def _note_windows(self) -> None:
         raw = self.server.value(WINDOWS)

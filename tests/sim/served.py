@@ -10,12 +10,16 @@ from random import Random
 from typing import Any
 
 from locksmith.config.model import WindowSettings
+from locksmith.lock import successor
 from locksmith.lock.records.node import TTL
+from locksmith.server.cluster import following_by
 from locksmith.server.hub import Hub
 from locksmith.server.ports import FleetLock, MachineDesk
-from locksmith.server.store_marks import ServerMark
-from locksmith.store.protocol import Store
+from locksmith.server.store_marks import ServerMark, check_all
+from locksmith.store.protocol import Observer, Store
+from locksmith.store.remembering import RememberingStore
 from locksmith.store.settings import StoreSettings
+from locksmith.util.zincati import zincati_id
 from locksmith.window.window_set import WindowSet
 from tests.sim.client_rules import IN_CALM, ClientRules
 from tests.sim.clients import Client
@@ -25,7 +29,8 @@ from tests.sim.hub_rules import HubRules
 from tests.sim.hubs import Around, HubRoutes, HubStore
 from tests.sim.machine import MIDNIGHT
 from tests.sim.machine_wire import Routes
-from tests.sim.network import CLUSTER, Outages
+from tests.sim.memory_rules import KEY
+from tests.sim.network import Outages
 from tests.sim.plan import STORMY, Faults, Plan
 from tests.sim.sim_desk import Surroundings
 from tests.sim.story import Story
@@ -46,11 +51,15 @@ class Served:
     rules: ClientRules
     make: Callable[[Surroundings], FleetLock]
     make_machines: Callable[[Surroundings], MachineDesk]
-    store: Callable[[Run, ServerMark | None], Store]
+    store: Callable[[Run, Observer], Store]
     hub_rules: HubRules
     make_hub: type[Hub]
-    hub_store: Callable[[Around], HubStore]
+    hub_store: Callable[[Around, Observer], HubStore]
+    look: Callable[[Run, Observer], Store]
+    """Opens a server's way to the store beside those: to look for an operator's word, and how the store stands."""
     clients: dict[str, Client] = field(default_factory=dict)
+    machine_ids: dict[str, str] = field(default_factory=dict)
+    """For each client that has one the machine-id."""
     servers: list[DeskServer] = field(default_factory=list)
     offsets: dict[str, timedelta] = field(default_factory=dict)
     """What the servers' clocks are off."""
@@ -75,11 +84,16 @@ class Served:
         for number in range(drawn.number):
             name = f"c{number + 1}"
             rng = plan.draw(name)
+            if drawn.zincati:
+                machine_id = f"{number + 1:032x}"
+                name = zincati_id(machine_id)
+                self.machine_ids[name] = machine_id
             client = Client(name, rng, self.story, self.faults, wire.call, drawn.poll, careful=rng.random() < 0.5)
             client.hasty = plan.draw(f"{name} hasty").random() < plan.faults.hasty
             self.clients[name] = client
         rules = self.rules
         rules.clients, rules.servers, rules.clock = self.clients, [one.name for one in self.servers], self.clock
+        rules.machine_ids, rules.stands_still = self.machine_ids, self._stands_still
         rules.hooks, rules.limit = plan.hooks, LIMIT.total_seconds()
         rules.halts = not drawn.expire_after
         bad = plan.faults
@@ -98,23 +112,32 @@ class Served:
         """Tell what a server takes for the time."""
         return MIDNIGHT + timedelta(seconds=asyncio.get_running_loop().time()) + self.offsets[server]
 
+    def _stands_still(self, name: str) -> bool:
+        now = asyncio.get_running_loop().time()
+        return any(server.frozen_until > now for server in self.servers if server.name == name)
+
     def _serve(self, run: Run) -> tuple[FleetLock, Answers]:
         """Make what answers clients, and what answers machines. Both share a hub, where there is one."""
+        observer = following_by(partial(self.look, run), [GROUP])
         mark = ServerMark(StoreSettings(endpoints=("memory",)), GROUP, partial(self.clock, run.server.name))
-        of_clients, of_machines = self._around(run, "desk", mark), self._around(run, "machines")
+        mark.clusters.successor = partial(successor.observe, partial(self.look, run), GROUP, mark)
+        of_clients = replace(self._around(run, "desk", mark), mark=mark)
+        of_machines = replace(self._around(run, "machines", observer), observer=observer)
+        if self.plan.faults.restores or self.plan.faults.switches:
+            run.begin(check_all({GROUP: RememberingStore(self.look(run, mark), mark, KEY)}, {GROUP: mark}))
         if not self.plan.clients.hub:
             return self.make(of_clients), Routes(self.make_machines(of_machines), GROUP)
         rng = self.plan.draw(f"{run.server.name} hub {asyncio.get_running_loop().time()}")
-        store = self.hub_store(Around(run, rng, self.faults))
+        store = self.hub_store(Around(run, rng, self.faults), observer)
         hub = self.make_hub(store, [GROUP])
         machines = self.make_machines(replace(of_machines, store=store, hub=hub))
         return self.make(replace(of_clients, hub=hub)), HubRoutes(machines, hub, run, self.hub_rules)
 
-    def _around(self, run: Run, what: str, mark: ServerMark | None = None) -> Surroundings:
+    def _around(self, run: Run, what: str, observer: Observer) -> Surroundings:
         name, now = run.server.name, asyncio.get_running_loop().time()
         return Surroundings(
             group=GROUP,
-            store=self.store(run, mark),
+            store=self.store(run, observer),
             clock=partial(self.clock, name),
             rng=self.plan.draw(f"{name} {what} {now}"),
             windows=self.windows,
@@ -123,8 +146,6 @@ class Served:
             programs=SimPrograms(run, self.plan.hooks),
             most_per_day=self.plan.most_per_day,
             expire_after=self.plan.clients.expire_after,
-            cluster=CLUSTER,
-            mark=mark,
         )
 
     def let_loose(self, begin: Callable[[Coroutine[Any, Any, None]], None]) -> None:

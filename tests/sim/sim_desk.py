@@ -21,7 +21,7 @@ from locksmith.server.hooks import HookPrograms
 from locksmith.server.hub import Hub
 from locksmith.server.machine_desk import MachineDesk
 from locksmith.server.store_marks import ServerMark
-from locksmith.store.protocol import Store
+from locksmith.store.protocol import Expecting, Store
 
 OWN = "own"
 """The set of windows that the configuration of the servers has."""
@@ -41,8 +41,8 @@ class Surroundings:
     programs: HookPrograms
     most_per_day: int = 0
     expire_after: float = 0.0
-    cluster: str = ""
-    """The id of the store's cluster."""
+    observer: Expecting | None = None
+    """What tells which cluster counts, for machines and for what they share."""
     hub: Hub | None = None
     """What its machines share; None: all ask the store."""
     mark: ServerMark | None = None
@@ -104,14 +104,12 @@ class SimMachineDesk(MachineDesk):
     guards: type[UnlessEnded] = UnlessEnded
 
     def __init__(self, around: Surroundings) -> None:
-        super().__init__(around.config(), store=around.store, clock=around.clock, rng=around.rng)
+        super().__init__(
+            around.config(), store=around.store, observer=around.observer, clock=around.clock, rng=around.rng
+        )
         self.around = around
         if around.hub is not None:
             self.wait_by(around.hub)
-
-    @property
-    def _cluster(self) -> str:
-        return self.around.cluster
 
     def _open(self, group: str, claim: Claim) -> machine_desk._Waiting:
         around, known, rules = self.around, self._unchanged, self._rules

@@ -39,6 +39,8 @@ class Storm:
     operator: Operator
     rules: Rules
     begin: Callable[[Coroutine[Any, Any, None]], None]
+    cut_off: Callable[[float, Sequence[float]], None] = lambda _since, _until: None
+    """Cuts all off from the store, until the first of these times, and then each until one of the others."""
 
     def let_loose(self) -> None:
         """Begin everything."""
@@ -47,7 +49,7 @@ class Storm:
             self.begin(self._updates(node))
             if plan.calendars.packages:
                 self.begin(self._upgrades(node))
-        if plan.busy and not faults.restores:
+        if plan.busy and not faults.restores and not faults.switches:
             # An operator is there all night, or the first reboot that goes wrong would be the last.
             for minute in range(1, int(STORMY / 60)):
                 self.begin(_later(minute * 60, partial(self.operator.attempt, self.operator.resume)))
@@ -61,6 +63,7 @@ class Storm:
         self._at_times("compaction", faults.compactions, self._compact)
         self._at_times("expiry", faults.expiries, self._expire)
         self._at_times("restore", faults.restores, self._restore)
+        self._at_times("switch", faults.switches, self._switch)
         self._at_times("full disk", faults.full_disks, self._fill_disk)
         self._at_times("unable", faults.unable, self._disable)
         self._at_times("ahead", faults.ahead, self._see_more)
@@ -157,6 +160,30 @@ class Storm:
             self.server.author = "OTHERS"
             for number in range(self.plan.faults.traffic):
                 self.server.commit([Put(OTHERS, str(number).encode(), self.server.read(OTHERS).version)])
+
+    async def _switch(self, _node: Node) -> None:
+        """Let another cluster take the place of the store, with what a backup of some minutes ago holds.
+
+        Each server and each machine reaches it at a time of its own. An operator says that it counts, soon or late.
+        """
+        loop, before = asyncio.get_running_loop(), self.server.cluster
+        rng, backup = self.plan.draw(f"switch {loop.time()}"), self.server.backup()
+        self.story.tell("STORE", "is backed up")
+        await asyncio.sleep(min(rng.uniform(1, 300), STORMY - loop.time()))
+        if before != self.server.cluster:
+            return  # another switch was faster
+        now = loop.time()
+        self.cut_off(
+            now, [now + rng.uniform(0, 20), *(now + rng.choice((0.0, rng.uniform(1, 150))) for _ in range(99))]
+        )
+        self.rules.switches(backup.revision)
+        self.server.switch(backup, f"{int(before, 16) + 1:x}")
+        self.story.tell("STORE", f"is cluster {self.server.cluster} from now on, of revision {backup.revision}")
+        self.operator.clusters_before.append(before)
+        self.operator.store_went_back = True
+        self.rules.is_back()
+        await asyncio.sleep(rng.choice((0.0, rng.uniform(0, 60), rng.uniform(60, 400))))
+        await self.operator.insist(self.operator.replace_clusters)
 
     async def _fill_disk(self, node: Node) -> None:
         rng = self.plan.draw(f"full disk {asyncio.get_running_loop().time()}")

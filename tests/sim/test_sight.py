@@ -9,12 +9,13 @@ import sys
 
 import pytest
 
-from tests.sim import client_rules, desks, hub_rules, rules
+from tests.sim import client_rules, desks, hub_rules, memory_rules, rules, switch_rules
 from tests.sim.broken_desks import BROKEN_DESKS
 from tests.sim.broken_hubs import BROKEN_HUBS, far_back
 from tests.sim.broken_memory import BROKEN_MEMORY
 from tests.sim.broken_parts import BROKEN, Broken, NoTake
 from tests.sim.broken_servers import BROKEN_SERVERS
+from tests.sim.broken_switches import BROKEN_SWITCHES
 from tests.sim.daemon import Parts
 from tests.sim.fleet import Simulation, simulate
 from tests.sim.plan import plan
@@ -27,7 +28,7 @@ FEW = 8
 """Machines; the crowds among the seeds take long, and show no more."""
 
 
-ALL = [*BROKEN, *BROKEN_DESKS, *BROKEN_SERVERS, *BROKEN_HUBS, *BROKEN_MEMORY]
+ALL = [*BROKEN, *BROKEN_DESKS, *BROKEN_SERVERS, *BROKEN_HUBS, *BROKEN_MEMORY, *BROKEN_SWITCHES]
 EACH = int(os.environ.get("SIM_PARTS", "1"))
 """Every part, or of those that break the same rule the first, and then every second one (2)."""
 
@@ -56,7 +57,7 @@ def test_a_broken_part_is_noticed(broken):
 
 def test_each_rule_is_broken_by_some_part():
     """Each rule has a part that breaks it. Two need none: what breaks them breaks another rule before."""
-    source = "".join(map(inspect.getsource, (rules, client_rules, hub_rules, desks)))
+    source = "".join(map(inspect.getsource, (rules, client_rules, hub_rules, memory_rules, switch_rules, desks)))
     safety = re.findall(r'breaks\(f"([^"]+)"', source)
     ends = inspect.getsource(Simulation._open_ends) + inspect.getsource(Served.open_ends)
     liveness = sorted({*re.findall(r"still [a-z ]+", ends)})

@@ -458,3 +458,31 @@ def test_another_cluster_counts_after_a_resume_that_says_so(tmp_path):
         assert isinstance(await strategy.request(B_OF_A), Granted)
 
     play(story, tmp_path)
+
+
+@pytest.mark.parametrize("then", ["has the same cluster", "does not answer", "has another cluster still"])
+def test_a_server_that_disagreed_is_asked_again_though_another_takes_all_calls(then, tmp_path):
+    async def story(servers):
+        other = Servers(servers.loop, tmp_path)
+        other.server.cluster = "beef"
+        doors = servers.doors("a", servers.desk(), other.desk())
+        strategy = servers.strategy("a", *doors)
+        assert isinstance(await strategy.request(A), Granted)
+        await strategy.abort(A, "x")
+        doors[0].down = True
+        with suppress(OtherClusterError, StoreUnavailableError):
+            await strategy.request(B_OF_A)
+        doors[0].down = False
+        await asyncio.sleep(6)
+        assert (await strategy.request(B_OF_A)).code == "other_cluster"
+        if then == "has the same cluster":
+            doors[1].desk = servers.desk()
+        doors[1].down = then == "does not answer"
+        asked = len(doors[1].calls)
+        await asyncio.sleep(6)
+        answer = await strategy.request(B_OF_A)
+        assert isinstance(answer, Denied if then == "has another cluster still" else Granted)
+        assert doors[1].calls[asked:] == ([] if then == "does not answer" else [wire.HELLO])
+        assert other.keys == []
+
+    play(story, tmp_path)
