@@ -10,6 +10,7 @@ from locksmith.agent.fleet_server import SERVER
 from locksmith.agent.identity import Target
 from locksmith.agent.ports import Gate
 from locksmith.agent.strategy import Strategy, StrategyContext, make
+from locksmith.config.keys import FLEET_SERVER_URLS
 from locksmith.config.model import Config
 from locksmith.daemon.stages import MachineStages
 from locksmith.daemon.windows import ConfiguredWindows
@@ -112,6 +113,7 @@ def _mark_of_servers(config: Config, paths: Paths, meter: Meter | None = None, *
     """Give the watermark of the store that the servers act on; if another strategy is configured, it is not kept."""
     target = fleet_server.target(config.group)
     mark = SeenRevision(paths, target.api, target.endpoints, meter=meter, keeps=keeps)
+    mark.clusters.setting = FLEET_SERVER_URLS.name
     mark.clusters.successor = partial(successor.observe, partial(_store_of_servers, config), config.group, mark)
     return mark
 

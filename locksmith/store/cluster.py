@@ -80,6 +80,8 @@ class Clusters:
     """Called when an endpoint is seen to belong to another cluster, or no longer does."""
     resume: str = "locksmithctl resume"
     """The command with which an operator says that another cluster takes the place of this cluster."""
+    setting: str = "etcd.endpoints"
+    """Where the endpoints are configured."""
     successor: Callable[[], Awaitable[None]] | None = None
     """Checks whether an operator has said that another cluster takes the place of this cluster."""
     sights: dict[str, Sight] = field(default_factory=dict)
@@ -100,7 +102,7 @@ class Clusters:
         if len(named) < 2:  # noqa: PLR2004 - two of them disagree
             return ""
         said = listed([f"{', '.join(urls)} to cluster {cluster}" for cluster, urls in sorted(named.items())])
-        return f"the etcd endpoints belong to different clusters: {said}; correct etcd.endpoints"
+        return f"the endpoints in {self.setting} belong to different clusters: {said}; correct {self.setting}"
 
     def expect(self) -> None:
         """Let the expected cluster count, if none does yet."""
@@ -166,7 +168,7 @@ class Clusters:
         """Say what an operator can do if another cluster answers than the cluster that counts."""
         others = listed(sorted(set(self.foreign.values())))
         return (
-            f"correct etcd.endpoints, or if cluster {others} has taken the place of {self.own}: inspect which machines "
+            f"correct {self.setting}, or if cluster {others} has taken the place of {self.own}: inspect which machines "
             f"are down, then run `{self.resume} --replaces {self.own}`"
         )
 

@@ -113,7 +113,7 @@ def test_machines_of_two_clusters_take_no_slot_until_their_endpoints_are_correct
             await node.start_daemon()
             node.need_reboot("4081.2.0")
         for node in (first, second):
-            await node.says(f"{WAITS}: the etcd endpoints belong to different clusters")
+            await node.says(f"{WAITS}: the endpoints in etcd.endpoints belong to different clusters")
             assert clusters.names_both(node.said), node.said
             status, said = await node.tool("status")
             assert (status, clusters.names_both(said)) == (1, True), said
@@ -177,7 +177,7 @@ def test_while_both_answer_a_slot_is_released_in_the_own_cluster_and_none_is_tak
         await second.stop_daemon()
         await second.start_daemon()
         second.need_reboot("4081.2.0")
-        await second.says(f"{WAITS}: the etcd endpoints belong to different clusters")
+        await second.says(f"{WAITS}: the endpoints in etcd.endpoints belong to different clusters")
         assert known.names_both(second.said), second.said
         await until(lambda: "other_cluster" in known.site.node_record(second), "it shows that to its group")
         status, said = await second.tool("nodes")

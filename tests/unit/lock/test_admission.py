@@ -421,7 +421,7 @@ def test_what_goes_wrong_while_a_resume_is_under_way_halts_again(monkeypatch):
 
 def test_endpoints_of_two_clusters_give_no_slot(tmp_path):
     class Split(SeenRevision):
-        split = "the etcd endpoints belong to different clusters"
+        split = "the endpoints in etcd.endpoints belong to different clusters"
 
     async def story(group):
         with pytest.raises(NotAdmittedError, match="belong to different clusters") as refused:

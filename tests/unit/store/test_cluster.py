@@ -288,3 +288,17 @@ def test_a_client_that_is_closed_while_it_asks_cancels_nobody_who_waits_for_that
         assert client.clusters.own == ""
 
     play(story)
+
+
+def test_a_machine_without_etcd_is_told_to_correct_its_servers(caplog):
+    async def story():
+        clusters = Clusters("1", A, setting="fleet-server.urls")
+        clusters.heard(A, "1")
+        with pytest.raises(ForeignError):
+            clusters.heard(B, "2")
+        assert clusters.split.startswith("the endpoints in fleet-server.urls belong to different clusters")
+        assert clusters.split.endswith("; correct fleet-server.urls")
+
+    with caplog.at_level(logging.WARNING):
+        play(story)
+    assert "; correct fleet-server.urls, or if cluster 2" in caplog.text
