@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 
 LOOK_LIMIT = 20.0
 """Seconds for a trigger to answer."""
+CORRECTED = timedelta(minutes=1)
+"""If a trigger moves the beginning of a need back by more than this, it has learned something."""
 
 
 class Observer:
@@ -162,7 +165,9 @@ class Observer:
     async def _ask_triggers(self, boot: Boot) -> None:
         memory, now = self._memory.claim, self._ports.clock()
         memory.looked = asyncio.get_running_loop().time()
-        memory.results = await asyncio.gather(*(_ask(trigger, now, boot) for trigger in self._ports.triggers))
+        known = {(need.trigger, need.version): need.since for result in memory.results if (need := result.need)}
+        results = await asyncio.gather(*(_ask(trigger, now, boot) for trigger in self._ports.triggers))
+        memory.results = [_since_known(result, known) for result in results]
 
 
 async def _ask(trigger: Trigger, now: datetime, boot: Boot) -> TriggerResult:
@@ -176,6 +181,18 @@ async def _ask(trigger: Trigger, now: datetime, boot: Boot) -> TriggerResult:
         log.debug("a defect of a trigger", exc_info=True)
         seen = TriggerResult(error=f"{trigger.name}: {type(error).__name__}: {error}")
     return _without_secrets(seen if seen.looked else replace(seen, looked=now))
+
+
+def _since_known(seen: TriggerResult, known: Mapping[tuple[str, str], datetime]) -> TriggerResult:
+    """Let a need begin when it was first seen, or before, if its trigger says so.
+
+    A trigger may name another moment each time. Each would be news, and a write to the store every half a minute.
+    """
+    need = seen.need
+    before = known.get((need.trigger, need.version)) if need is not None else None
+    if need is None or before is None or need.since < before - CORRECTED:
+        return seen
+    return replace(seen, need=replace(need, since=before))
 
 
 def _without_secrets(seen: TriggerResult) -> TriggerResult:

@@ -11,6 +11,7 @@ from locksmith.server.hub import Hub
 from locksmith.server.joint_reads import JointReads
 from locksmith.server.proven_reads import Proofs
 from locksmith.server.shared_places import TTL, SharedPlaces
+from locksmith.server.shared_renewals import SharedRenewals
 from locksmith.server.waiting_room import WaitingRoom, tell
 from tests.sim.broken_parts import Broken
 from tests.sim.plan import Calendars, Clients, Faults, Plan
@@ -239,6 +240,20 @@ class _Once(SharedPlaces):
             super().called(place)
 
 
+class Promising(Hub):
+    """Says that it prolongs the presence of machines, and does not."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        for renewals in self._renewals.values():
+            renewals.__class__ = _Promising
+
+
+class _Promising(SharedRenewals):
+    async def _prolong(self):
+        self._due.clear()
+
+
 class Permissive(SimMachineDesk):
     """Permits the reboot of a machine that its mirror shows at the front."""
 
@@ -276,6 +291,12 @@ def slow(drawn: Plan) -> Plan:
     return replace(crowded(drawn), slots=1)
 
 
+def closed(drawn: Plan) -> Plan:
+    """What machines show that have nothing to tell for most of an hour."""
+    clients = replace(crowded(drawn).clients, unattended=1800.0)
+    return replace(crowded(drawn), machines=4, windows=("00:50 for 2h",) * 4, busy=0.0, clients=clients)
+
+
 def late(drawn: Plan) -> Plan:
     """What a server shows that stands still until the lease that it has asked for is nearly over."""
     waiting = slow(drawn)
@@ -294,6 +315,7 @@ BROKEN_HUBS = [
     Broken(Clinging, "stays for", gone),
     Broken(Littering, "has no place for", lossy, seed=1),
     Broken(Forgetful, "and it was told that it waits", slow),
+    Broken(Promising, "has said that it is kept", closed),
     Broken(Permissive, "and the store knows nothing of it", slow),
     Broken(Failing, "fails at the", slow),
 ]

@@ -13,6 +13,8 @@ from locksmith.lock import machine_wire as wire
 from locksmith.lock import places
 from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.claim import COMMITTED
+from locksmith.lock.records.node import TTL
+from locksmith.server.shared_renewals import EVERY
 from locksmith.store.protocol import Entry
 from tests.sim.daemon import GROUP
 from tests.sim.network import QUEUE, TIME, Outages, SimServer, StoreBefore
@@ -27,6 +29,8 @@ BOUND = 20.0
 """Seconds after which a server keeps the place of a machine that it has answered."""
 LEFT = 420.0
 """Seconds after the last call at which a place is gone: 150 until its server removes it, and 240 if that has died."""
+KEPT = TTL - EVERY - 10.0
+"""Seconds after an answer for which a presence stays at least that a server has said to be prolonged."""
 SELDOM = 10.0
 """Seconds between two looks at that."""
 TICKETS = keys.group_prefix(GROUP) + "tickets/"
@@ -43,6 +47,8 @@ class Answered:
     came_at: int
     works_since: Callable[[float], bool]
     """Whether that server neither died nor stood still since then."""
+    renews: str = ""
+    """The key of the record that is to be prolonged, if the call is for that."""
 
 
 @dataclass
@@ -64,6 +70,8 @@ class HubRules:
     """For each machine, when it called any server the last time for the claim of its place."""
     waits: dict[str, tuple[float, Answered]] = field(default_factory=dict)
     """For each nonce, when a server last told its machine where it stands in the queue, and which."""
+    renewed: dict[str, tuple[float, Answered]] = field(default_factory=dict)
+    """For each presence, when a server last said that it is prolonged, and which."""
     alone: dict[str, float] = field(default_factory=dict)
     """For each ticket without a place: since when."""
     looked: float = 0.0
@@ -82,6 +90,8 @@ class HubRules:
             self.story.breaks(f"{server} gives {machine} a read that is older than its call")
         if "kind" not in said and "store" in said:
             self.rules.clusters.answers(server, machine, said["store"]["cluster"], revision)
+        if call.renews and said.get("answer") == wire.DONE:
+            self.renewed[call.renews] = _now(), call
         nonce = said.get("nonce", "")
         if said.get("answer") == wire.GRANTED:
             known = self.committed if call.name == wire.COMMIT else self.had
@@ -95,6 +105,8 @@ class HubRules:
         for key, entry in before.found.items():
             if key.startswith(QUEUE) and entry is not None and author in (*self.servers, TIME):
                 self._judge_end(author, entry)
+            if key in self.renewed and author == TIME:
+                self._judge_presence(key)
         for holder in self.rules.semaphore().holders:
             record = self.rules.record(holder) if keys.holder_key(GROUP, holder) in before.found else None
             if record is not None:
@@ -113,6 +125,12 @@ class HubRules:
         if call is not None and BOUND < _now() - told < CALLS and self._works(call, told):
             how = "expires" if author == TIME else f"is removed by {author}"
             self.story.breaks(f"the place of {places.name_in(entry.key)} {how}, and it was told that it waits")
+
+    def _judge_presence(self, key: str) -> None:
+        """Judge whether a presence expires that a server has said to be prolonged."""
+        told, call = self.renewed[key]
+        if self.orderly and _now() - told < KEPT and self._works(call, told):
+            self.story.breaks(f"the presence of {call.machine} expires, and {call.server} has said that it is kept")
 
     def _works(self, call: Answered, since: float) -> bool:
         """Tell whether the server that gave an answer could do what it had to do for that."""

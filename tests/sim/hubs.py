@@ -154,8 +154,16 @@ class HubRoutes(Routes):
     async def answer(self, behalf: Behalf, body: bytes, gone: asyncio.Event) -> HttpAnswer:
         """Answer a call."""
         server = self._run.server
-        known = load_object(body)["store"]["revision"]
-        call = Answered(server.name, behalf.machine, behalf.call, known, self._rules.server.revision, self._works_since)
+        asked = load_object(body)
+        call = Answered(
+            server.name,
+            behalf.machine,
+            behalf.call,
+            asked["store"]["revision"],
+            self._rules.server.revision,
+            self._works_since,
+            asked["key"] if asked.get("write") == "renew" else "",
+        )
         if behalf.call in (wire.REQUEST, wire.WAIT):
             self._rules.calls(behalf.machine)
         answer = await super().answer(behalf, body, gone)

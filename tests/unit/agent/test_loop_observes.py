@@ -245,6 +245,32 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
     play(bench, story, triggers=[Hanging(), Failing(), bench])
 
 
+@pytest.mark.parametrize(
+    ("moved", "begins"),
+    [(30, 0), (-30, 0), (-90, -90)],
+    ids=["it says now each time", "its clock drifts", "it has found an earlier beginning"],
+)
+def test_a_need_that_stays_has_one_beginning(moved, begins):
+    """Each other moment would be news, which the machine writes to the store."""
+
+    class Moving:
+        name = "moving"
+        since = START
+
+        async def check(self, _now, _boot):
+            return TriggerResult(RebootNeed("moving", "1", self.since))
+
+    trigger = Moving()
+
+    async def story(agent, _ports):
+        await agent._observer.observe()
+        trigger.since += seconds(moved)
+        [need] = (await agent._observer.observe()).needs
+        assert need.since == START + seconds(begins)
+
+    play(Bench(), story, triggers=[trigger])
+
+
 def test_a_trigger_that_says_when_it_looked_is_believed():
     class Watching:
         name = "watching"
