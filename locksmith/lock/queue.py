@@ -189,7 +189,7 @@ class Queue:
         if place is not None and known and not place.uncertain:
             await self._places.remove(place)
         else:
-            await self._places.remove_of(claim)
+            await self._places.remove_of(claim, place.entry.key if place is not None and known else "")
         if known:
             self._place = None
 

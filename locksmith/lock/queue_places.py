@@ -89,10 +89,14 @@ class Places:
         await self._remove(place.entry)
         await self._remove_ticket(place.ticket, place.entry)
 
-    async def remove_of(self, claim: Claim) -> None:
-        """Remove a claim's place that an earlier run of this program had; without one, nothing."""
+    async def remove_of(self, claim: Claim, known: str = "") -> None:
+        """Remove a claim's place that an earlier run of this program had; without one, nothing.
+
+        Also a place with the key `known`: its ticket may be gone, if another server has taken the slot of the claim.
+        """
         found = await self._find(claim)
-        for entry in (found.place, found.older):
+        left = (await self._store.get(known)).entry if known and found.ticket is None else None
+        for entry in (found.place, found.older, left):
             if entry is not None and _nonce(entry) == claim.nonce:
                 await remove_place(self._store, entry)
                 if found.ticket is not None:

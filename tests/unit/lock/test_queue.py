@@ -10,7 +10,7 @@ from locksmith.lock.queue import CHECK_AFTER, FAR_TTL, FIRST_LASTS, KEEP_AFTER, 
 from locksmith.lock.queue_sight import KNOWN, LONG, SPAN, QueueSight
 from locksmith.lock.records.claim import MANUAL
 from locksmith.store.memory import MemoryServer, MemoryStore
-from locksmith.store.protocol import Entry, Listing
+from locksmith.store.protocol import Delete, Entry, Listing
 from tests.builders.queues import claim, play
 from tests.harness.fault_script import StepwiseStore
 
@@ -362,5 +362,19 @@ def test_a_first_that_looks_again_each_time_keeps_its_turn():
             first.look_again()
             assert (await first.stand(claim("n1"))).queued.position == 1
             assert (await second.stand(claim("n2"))).queued.position == 2
+
+    play(story)
+
+
+def test_a_place_that_another_server_may_have_written_goes_although_its_ticket_is_gone():
+    async def story(line):
+        queue = line.queue()
+        await queue.stand(claim("a"))
+        queue.doubt()
+        ticket = line.server.read(places.ticket_key("", claim("a"))).entry
+        assert ticket is not None
+        line.server.commit([Delete(ticket.key, ticket.version)])
+        await queue.leave(claim("a"))
+        assert line.names == []
 
     play(story)

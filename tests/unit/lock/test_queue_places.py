@@ -13,7 +13,7 @@ from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.claim import FLEETLOCK, MANUAL, Claim
 from locksmith.lock.records.waiter import Waiter
 from locksmith.store.memory import MemoryServer, MemoryStore
-from locksmith.store.protocol import ABSENT, Entry, Put
+from locksmith.store.protocol import ABSENT, Delete, Entry, Put
 from tests.builders.queues import claim
 from tests.sim.virtual_time import run
 
@@ -256,3 +256,26 @@ def test_an_older_place_has_its_turn_by_its_creation_and_its_name_in_its_key():
     assert (places.name_in(numbered), places.name_in(older)) == ("own", "other")
     assert places.turn(numbered, 999) == (0x70, numbered)
     assert places.turn(older, 99) == (99, older)
+
+
+@pytest.mark.parametrize("ticket", ["stands", "is gone"])
+def test_a_place_that_is_known_is_removed_although_its_ticket_is_gone(ticket):
+    """On v2 a server that takes the slot removes the ticket, while another server has just written the place."""
+
+    async def story(line):
+        tickets, entry = line.put(OWN, 1)
+        if ticket == "is gone":
+            line.server.commit([Delete(tickets.key, tickets.version)])
+        await line.places().remove_of(OWN, entry.key)
+        assert line.left() == []
+
+    play(story)
+
+
+def test_a_place_of_another_claim_at_a_key_that_is_known_stays():
+    async def story(line):
+        _, entry = line.put(OTHER, 1)
+        await line.places().remove_of(OWN, entry.key)
+        assert line.left() == ["place other", "ticket other"]
+
+    play(story)
