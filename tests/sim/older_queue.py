@@ -42,8 +42,9 @@ class OlderPlaces(Places):
         entry = await self._store.update(place.entry, record, ttl)
         return Place(place.claim, entry, entry, now(), ttl)
 
-    async def remove_of(self, claim) -> None:
-        """Remove the place that an earlier run had."""
+    async def remove_of(self, claim, known="") -> None:
+        """Remove the place that an earlier run had. It has no ticket, so nothing else is `known`."""
+        del known
         found = (await self._store.get(places.older_key(self._group, claim))).entry
         if found is not None and waiter.decode(found.value, found.key).nonce == claim.nonce:
             await remove(self._store, found)
