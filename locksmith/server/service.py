@@ -14,6 +14,7 @@ from typing import Any, Final
 from starlette.routing import BaseRoute
 from uvicorn.config import Config as HttpConfig
 
+import locksmith.store.etcd3_feed  # noqa: F401 - loaded when etcd answers first: maybe long after the start
 from locksmith.config.model import Config
 from locksmith.config.server_model import ServerSettings
 from locksmith.errors import HostError, UsageError

@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from locksmith.errors import (
@@ -13,7 +14,6 @@ from locksmith.errors import (
     PastGoneError,
     StoreError,
     StoreRefusedError,
-    StoreUnavailableError,
 )
 from locksmith.store import etcd3_wire as wire
 from locksmith.store.gateway import Gateway
@@ -50,8 +50,9 @@ REVOKE = "/v3/lease/revoke"
 
 PAGE = 2000
 """Keys in one request for all below a prefix: about a megabyte."""
-KEPT_LIMIT = 5.0
-"""Seconds without an answer after which many keep-alives have failed."""
+KEPT_AT_ONCE = 16
+"""Keep-alives in one request: at most 512 bytes. That much the gateway reads at once. When it has the first answer, it
+drops what it has not read."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds before a watch is opened again: doubled each time, until a watch has lasted longer than the longest pause."""
 
@@ -229,17 +230,14 @@ class Etcd3Store:
         await self._gateway.call(TXN, fields, lambda message: wire.committed(message, puts), write=True)
 
     async def renew_many(self, entries: Sequence[Entry], ttl: float) -> Sequence[Entry]:
-        """Send many keep-alives in one stream, as etcd's own client does: `PAGE` in one request."""
+        """Send `KEPT_AT_ONCE` keep-alives in one request, and again those that were not answered: each answers one."""
         del ttl
-        ended: list[Entry] = []
-        for start in range(0, len(entries), PAGE):
-            some = entries[start : start + PAGE]
-            asked = wire.KeptAlive({entry.lease for entry in some})
-            left = await self._gateway.follow(KEEP_ALIVE, asked.messages, asked, silence=KEPT_LIMIT)
-            if left is None:
-                raise StoreUnavailableError("etcd did not answer each of many keep-alives")
-            ended += [entry for entry in some if not left[entry.lease]]
-        return ended
+        left: dict[int, int] = {}
+        while unanswered := [entry.lease for entry in entries if entry.lease not in left]:
+            leases = dict.fromkeys(unanswered[:KEPT_AT_ONCE])
+            messages = [{"ID": str(lease)} for lease in leases]
+            left |= await self._gateway.call_each(KEEP_ALIVE, messages, partial(wire.kept_alive, leases=leases))
+        return [entry for entry in entries if not left[entry.lease]]
 
     async def close(self) -> None:
         """End every call under way."""

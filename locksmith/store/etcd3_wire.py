@@ -173,20 +173,12 @@ def seconds_left(message: Message) -> int:
     return number(message, "TTL")
 
 
-class KeptAlive:
-    """The keep-alives of several leases: a message for each, and what their answers say."""
-
-    def __init__(self, leases: Collection[int]) -> None:
-        self.messages = [{"ID": str(lease)} for lease in leases]
-        self._unanswered = set(leases)
-        self._left: dict[int, int] = {}
-
-    def __call__(self, message: Message) -> dict[int, int] | None:
-        """Take an answer. When all have come, give the seconds that each lease has left (0: it has expired)."""
-        lease = number(message, "ID")
-        self._unanswered.discard(lease)
-        self._left[lease] = seconds_left(message)
-        return None if self._unanswered else self._left
+def kept_alive(messages: Sequence[Message], leases: Collection[int]) -> dict[int, int]:
+    """Read the answers to several keep-alives: the seconds that each of the leases has left (0: it has expired)."""
+    left = {number(message, "ID"): seconds_left(message) for message in messages}
+    if not (asked := left.keys() & set(leases)):
+        raise BadJsonError("it answers another keep-alive")
+    return {lease: left[lease] for lease in asked}
 
 
 def ignored(message: Message) -> None:

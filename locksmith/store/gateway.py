@@ -3,18 +3,19 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from locksmith.errors import OutcomeUnknownError, StoreFullError, StoreRefusedError, StoreUnavailableError
 from locksmith.store import etcd3_wire, grpc
 from locksmith.store.cluster import ForeignError, OneCluster
-from locksmith.store.endpoints import Endpoint, parse_endpoints
-from locksmith.store.exchange import Exchange, Limits, MaybeDoneError, NotDoneError, Stream
+from locksmith.store.endpoints import parse_endpoints
+from locksmith.store.exchange import Exchange, MaybeDoneError, NotDoneError, Stream
 from locksmith.store.grpc import FullError, Message, TokenRefusedError
 from locksmith.store.link import Request
 from locksmith.store.protocol import Known, NoObserver, Observer
 from locksmith.store.settings import StoreSettings
+from locksmith.store.turn import Turn
 from locksmith.util.jsonread import BadJsonError, read
 
 T = TypeVar("T")
@@ -26,25 +27,6 @@ NOT_FOUND = 404
 AUTHENTICATE = "/v3/auth/authenticate"
 STATUS = "/v3/maintenance/status"
 """The status of a member: the request needs neither a quorum nor rights."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One endpoint's part of a call: the loop's times by which it must be connected, and must have answered."""
-
-    exchange: Exchange
-    connect_by: float
-    answer_by: float
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint itself."""
-        return self.exchange.endpoint
-
-    @property
-    def limits(self) -> Limits:
-        """The times, as an exchange needs them."""
-        return Limits(self.connect_by, self.answer_by)
 
 
 class Gateway:
@@ -80,10 +62,26 @@ class Gateway:
 
         return await self._everywhere(attempt, write=write)
 
+    async def call_each(self, path: str, messages: Sequence[Message], parse: Callable[[list[Message]], T]) -> T:
+        """Send several messages in one request, which reads; `parse` gets the answers, each of which was a line.
+
+        The gateway drops messages that it has not read when the first answer comes. So `parse` may get fewer answers.
+        """
+
+        async def attempt(turn: Turn, token: str) -> T:
+            known = self._observer.sending()
+            answer = await turn.exchange.ask(_request(path, messages, token), turn.limits, write=False)
+            answers = [_decode(line, answer.status) for line in answer.body.splitlines() or [b""]]
+            for message in answers:
+                self._hear(turn, path, message, known)
+            return parse(answers)
+
+        return await self._everywhere(attempt, write=False)
+
     async def follow(
-        self, path: str, fields: Message | Sequence[Message], pick: Callable[[Message], T | None], *, silence: float
+        self, path: str, fields: Message, pick: Callable[[Message], T | None], *, silence: float
     ) -> T | None:
-        """Send a message, or several, and read a stream until `pick` gives a value for one of the answers.
+        """Read a stream until `pick` gives a value for a message.
 
         None: nothing came for `silence` seconds, or the stream broke. When the stream is opened again, it shows whether
         its member is alive. After a break the next endpoint comes first. If the token has expired, the stream is opened

@@ -1,5 +1,6 @@
 """What real programs load. After its READY a daemon loads no module: the disk may be gone, full, or being upgraded.
 
+The same holds for a server, whether etcd was there at its start or not.
 A `status` loads what one question to the daemon and one to the store need.
 """
 
@@ -7,6 +8,8 @@ import re
 import signal
 
 from tests.contract.daemons import QUICK
+from tests.harness.etcd import Etcd, wait_until
+from tests.harness.fleetlock_server import FleetLockServer
 from tests.harness.waiting import until
 
 BEGINS = "import time: self [us] |"
@@ -56,6 +59,18 @@ def test_a_daemon_loads_nothing_while_etcd_is_away_and_at_its_end(site):
         assert loaded_late(node) == set()
 
     site.play(story, running=False)
+
+
+def test_a_server_that_starts_while_etcd_is_away_loads_nothing_when_that_is_back():
+    with Etcd() as etcd:
+        etcd.members[0].kill()
+        with FleetLockServer(etcd, environ={"PYTHONPROFILEIMPORTTIME": "1"}) as server:
+            wait_until(lambda: "serves FleetLock's clients" in server.said, "the server is ready")
+            etcd.members[0].start()
+            wait_until(lambda: "follows the group 'default'" in server.said, "the server follows its group")
+            assert server.pre_reboot("n1", "default") == (200, {})
+            late = server.said.partition("serves FleetLock's clients")[2]
+        assert IMPORT.findall(late) == []
 
 
 NOT_FOR_A_LOOK = re.compile(

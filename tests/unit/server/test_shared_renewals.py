@@ -13,8 +13,9 @@ from locksmith.host.server_store import ServerStore
 from locksmith.lock.presence import KEEP_AFTER, Presence
 from locksmith.lock.records import keys
 from locksmith.lock.records.node import TTL, Node
+from locksmith.server import shared_renewals
 from locksmith.server.hub import SETTLE_LIMIT, Hub
-from locksmith.server.shared_renewals import EVERY
+from locksmith.server.shared_renewals import CALLS_AGAIN, EVERY
 from locksmith.store.protocol import NoObserver
 from tests.builders.hubs import Counted, following
 from tests.builders.machine_desks import play
@@ -38,6 +39,19 @@ class Machine:
 
     async def show(self):
         await self.presence.show(replace(self._shown, since=self._servers.now()))
+
+
+class Renewing(Counted):
+    """A network on which a request to prolong meets `fate`; all else is as usual."""
+
+    def __init__(self, fate):
+        super().__init__()
+        self._fate = fate
+
+    async def carry(self, call):
+        if call.name == "renew":
+            await self._fate()
+        return await super().carry(call)
 
 
 async def is_shown(servers, name):
@@ -147,7 +161,7 @@ def test_while_the_store_is_away_nothing_is_promised(tmp_path):
             network.cut = True
             await asyncio.sleep(EVERY + 1)
             renewals, key = desk._hub._renewals[G], keys.node_key(G, "one")
-            version = renewals._due[key].version
+            version = renewals._due[key].entry.version
             assert not renewals.promised(key, version, TTL)
             await asyncio.sleep(LATEST - EVERY)
             with pytest.raises(StoreUnavailableError):
@@ -186,5 +200,101 @@ def test_a_record_that_has_expired_meanwhile_is_written_again(tmp_path):
             await asyncio.sleep(LATEST)
             await one.show()
             assert (one.presence.arrivals, await is_shown(servers, "one")) == (2, True)
+
+    play(story, tmp_path)
+
+
+def test_a_machine_that_is_gone_is_not_kept_by_a_promise_that_failed(tmp_path):
+    async def story(servers):
+        network = Counted()
+        async with served(servers, network) as desk:
+            one = Machine(servers, "one", desk)
+            await one.show()
+            await asyncio.sleep(LATEST)
+            await one.show()
+            network.cut = True
+            await asyncio.sleep(CALLS_AGAIN + 1)
+            network.cut = False
+            await asyncio.sleep(TTL - LATEST - CALLS_AGAIN)
+            assert not await is_shown(servers, "one")
+
+    play(story, tmp_path)
+
+
+def test_what_was_prolonged_is_not_prolonged_again_because_the_rest_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_renewals, "AT_ONCE", 2)
+    asked = []
+
+    async def fate():
+        asked.append(1)
+        if len(asked) == 2:
+            raise StoreUnavailableError("this one is lost")
+
+    async def story(servers):
+        async with served(servers, Renewing(fate)) as desk:
+            machines = [Machine(servers, f"m{number}", desk) for number in range(3)]
+            for machine in machines:
+                await machine.show()
+            await asyncio.sleep(LATEST)
+            for machine in machines:
+                await machine.show()
+            await asyncio.sleep(EVERY + 1)
+            assert [*desk._hub._renewals[G]._due] == [keys.node_key(G, "m2")]
+            await asyncio.sleep(EVERY)
+            assert (len(asked), desk._hub._renewals[G]._due) == (3, {})
+
+    play(story, tmp_path)
+
+
+async def _for_ever():
+    await asyncio.Event().wait()
+
+
+async def _defect():
+    raise ValueError("a defect")
+
+
+@pytest.mark.parametrize("fate", [_for_ever, _defect], ids=["hangs", "a defect"])
+def test_where_prolonging_hangs_or_has_a_defect_the_store_is_asked(fate, tmp_path):
+    fates = [fate]
+
+    async def first():
+        await fates[0]()
+
+    async def story(servers):
+        async with served(servers, Renewing(first)) as desk:
+            one = Machine(servers, "one", desk)
+            await one.show()
+            await asyncio.sleep(LATEST)
+            await one.show()
+            await asyncio.sleep(2 * EVERY + 1)
+            renewals, key = desk._hub._renewals[G], keys.node_key(G, "one")
+            version = renewals._due[key].entry.version
+            assert not renewals.promised(key, version, TTL)
+            fates[0] = lambda: asyncio.sleep(0)
+            await asyncio.sleep(2 * EVERY)
+            assert renewals._due == {}
+            assert renewals.promised(key, version, TTL)
+
+    play(story, tmp_path)
+
+
+def test_a_server_that_ends_lets_a_round_that_is_under_way_come_to_its_end(tmp_path):
+    async def story(servers):
+        under_way = asyncio.Event()
+
+        async def fate():
+            under_way.set()
+            await asyncio.sleep(1)
+
+        async with served(servers, Renewing(fate)) as desk:
+            one = Machine(servers, "one", desk)
+            await one.show()
+            await asyncio.sleep(LATEST)
+            await one.show()
+            await under_way.wait()
+            await desk._hub.settle()
+        await asyncio.sleep(TTL - EVERY)
+        assert await is_shown(servers, "one")
 
     play(story, tmp_path)
