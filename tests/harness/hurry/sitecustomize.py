@@ -7,12 +7,12 @@ factor. So rules that wait for a quarter of an hour can be tested in seconds, if
 from locksmith.agent import loop, node_status
 from locksmith.daemon import checked_presence, daemon, group_metrics, group_sight
 from locksmith.lock import presence
-from locksmith.lock.records import incident, node
+from locksmith.lock.records import node, went_wrong
 
 FACTOR = 150
 """How many times as fast."""
 
-for module in (node, incident, presence, node_status, group_sight):
+for module in (node, went_wrong, presence, node_status, group_sight):
     vars(module)["TTL"] /= FACTOR
 presence.KEEP_AFTER /= FACTOR
 presence.HOLD_OFF /= FACTOR

@@ -366,7 +366,7 @@ def test_a_first_that_looks_again_each_time_keeps_its_turn():
     play(story)
 
 
-def test_a_place_that_another_server_may_have_written_goes_although_its_ticket_is_gone():
+def test_a_place_that_another_server_may_have_written_goes_without_its_ticket():
     async def story(line):
         queue = line.queue()
         await queue.stand(claim("a"))
