@@ -183,22 +183,20 @@ class OperatorOrders:
 
         return await self._guarded.retry.run(attempt)
 
-    async def _remove(self, key: str, kind: str, first: Entry | None = None) -> Stood:
+    async def _remove(self, key: str, kind: str, first: Entry) -> Stood:
         """Remove an order: the `first` that was read, and no other that was given since."""
-        found = [first] if first else []
 
         async def attempt() -> Stood:
             entry = (await self._store.get(key)).entry
             if entry is None:
-                return read_order(found[0], kind) if found else None
+                return read_order(first, kind)
             # On v2 the version of a key that expires does not move with its value.
-            if found and (entry.version, entry.value) != (found[0].version, found[0].value):
+            if (entry.version, entry.value) != (first.version, first.value):
                 other = read_order(entry, kind)
                 words = other.describe() if isinstance(other, Order) else "which cannot be read"
                 raise LockError(
                     f"another {kind} was ordered meanwhile, {words}; it stays: {order_record.way_out(kind, key)}"
                 )
-            found.append(entry)
             await remove(self._store, entry)
             return read_order(entry, kind)
 
