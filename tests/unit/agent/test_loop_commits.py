@@ -76,6 +76,13 @@ def test_a_commit_that_did_not_come_off_leaves_a_claim_before_the_point_of_no_re
     assert entry(bench).phase is Phase.REQUESTED
 
 
+def test_a_denial_of_the_commit_is_the_reason_to_wait_and_no_commit_is_tried_again():
+    bench = Bench(does={"commit": lambda: Denied("spacing", "the last reboot was a minute ago")})
+    for_a_while(bench, 1)
+    assert bench.calls == ["request", "commit"]
+    assert "the last reboot was a minute ago" in bench.shown[-1]
+
+
 @dataclass
 class Completing(Bench):
     """A machine that has rebooted for version 1.2.4, which followed the 1.2.3 that its claim was made for."""

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from locksmith.daemon.checked_presence import CHECK_AFTER, HOLD_OFF, RESUME_AFTER, CheckedPresence
 from locksmith.daemon.store_check import check
 from locksmith.errors import HostError, StoreUnavailableError
-from locksmith.lock.records import states
+from locksmith.lock.records import keys, order, states
 from locksmith.lock.records.node import Node
-from locksmith.lock.records.order import OTHER_CLUSTER, RESTORED
+from locksmith.lock.records.order import OTHER_CLUSTER, RESTORED, Order
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.sim.virtual_time import run
 
@@ -187,6 +187,39 @@ def test_a_machine_of_two_clusters_says_so_as_the_reason_to_wait():
         [told] = shown.nodes
         assert (told.code, told.reason) == (OTHER_CLUSTER, "a and b")
         assert CheckedPresence(shown, Full(), "", marked()).machines == 0
+
+    run(story)
+
+
+def test_a_store_that_is_found_to_have_gone_back_is_shown_at_once():
+    class Noticing(Mark):
+        def went_back(self, _resumed) -> str:
+            self.verdict = "it was restored"
+            return self.verdict
+
+    async def story(_loop):
+        shown, mark = Shown(), cast("Any", Noticing())
+        await CheckedPresence(shown, Full(), "", mark).show(IDLE)
+        assert [told.code for told in shown.nodes] == ["", RESTORED]
+
+    run(story)
+
+
+@pytest.mark.parametrize("resumed", [Order("alice", NOW, "seen", nonce="r1"), None], ids=["a resume", "none"])
+def test_the_check_says_when_an_operator_has_last_believed_the_store(resumed):
+    class Told(Mark):
+        said: datetime | str | None = "nothing"
+
+        def went_back(self, resumed) -> str:
+            self.said = resumed
+            return self.verdict
+
+    async def story(_loop):
+        store, mark = MemoryStore(MemoryServer()), Told()
+        if resumed is not None:
+            await store.create(keys.resume_key(""), order.encode(resumed))
+        await check(store, "", cast("Any", mark))
+        assert mark.said == (resumed.since if resumed is not None else None)
 
     run(story)
 

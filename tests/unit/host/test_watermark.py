@@ -142,6 +142,7 @@ def test_a_resume_counts_that_names_the_cluster_and_the_one_before(tmp_path, whe
     # Its time decides nothing: an old one of such words counts too.
     order = Order("alice", NOW - timedelta(days=9), cluster=where, replaces=replaces)
     assert mark.succeed(Position(5, "b2"), order) is counts
+    assert mark.clusters.own == ("b2" if counts else "a1")
     assert make(tmp_path).clusters.own == ("b2" if counts else "a1")
     if counts:
         hears(mark, 1, early, cluster="b2")

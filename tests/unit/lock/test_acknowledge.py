@@ -13,12 +13,14 @@ from locksmith.lock.admin import LockAdmin
 from locksmith.lock.claim_reader import Holders
 from locksmith.lock.errors import ChangedIncidentsError
 from locksmith.lock.guarded import Guarded
+from locksmith.lock.orders import OperatorOrders
 from locksmith.lock.records import incident, keys
 from locksmith.lock.records.claim import FAILED, UNHEALTHY
 from locksmith.lock.records.incident import EXPIRED, Incident
 from locksmith.store.memory import MemoryServer, MemoryStore
 from tests.builders.claims import NOW, claim
 from tests.builders.groups import FREEZE, noted, scene
+from tests.harness.fault_script import ANSWER_LOST, FaultScript
 
 
 def note(group, *names: str) -> None:
@@ -59,6 +61,23 @@ def test_a_resume_leaves_no_empty_note_behind():
         work = Acknowledgement(Guarded(group.store(), "", clock=lambda: NOW), "alice: seen")
         assert not await work.some()
         assert group.server.read(keys.incidents_key("")).entry is None
+
+    scene(story)
+
+
+def test_a_resume_acknowledges_nothing_that_came_after_it_was_written():
+    async def story(group):
+        note(group, "n8")
+        shown = [Incident(claim("n8"), EXPIRED, "it was lost")]
+
+        async def another_expires() -> None:
+            note(group, "n8", "n9")
+
+        meanwhile = FaultScript(fates=[ANSWER_LOST], meanwhile=another_expires)
+        orders = OperatorOrders(group.store(meanwhile), "", clock=lambda: NOW)
+        with pytest.raises(ChangedIncidentsError):
+            await orders.resume(FREEZE, shown=shown)
+        assert noted(group) == ["n8", "n9"]
 
     scene(story)
 

@@ -14,6 +14,7 @@ from locksmith.lock.presence import BURST, CLONE_MEMORY, HOLD_OFF, KEEP_AFTER, P
 from locksmith.lock.records import keys, node
 from locksmith.lock.records.node import TTL, Node
 from locksmith.store.memory import MemoryServer, MemoryStore
+from locksmith.store.meter import Meter
 from tests.builders.nodes import IDLE, NOW, WAITING, Boots, Registry, days_pass
 from tests.sim.virtual_time import run
 
@@ -452,6 +453,32 @@ def test_each_record_of_this_machine_where_there_was_none_of_this_run_is_counted
         assert presence.arrivals == 2
 
     play(story)
+
+
+def test_a_meter_shows_when_a_machine_was_last_present_and_how_many_clones_it_has(monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 1777600000.0)
+
+    class Gauges(Meter):
+        def __init__(self) -> None:
+            self.shown: list[tuple[str, float]] = []
+
+        def present(self, moment: float) -> None:
+            self.shown.append(("present", moment))
+
+        def clones(self, machines: int) -> None:
+            self.shown.append(("clones", machines))
+
+    async def main(_loop):
+        server, gauges = MemoryServer(), Gauges()
+        machine = Presence(MemoryStore(server), "web", "m1", meter=gauges)
+        await machine.show(IDLE)
+        assert gauges.shown[-2:] == [("clones", 0), ("present", 1777600000.0)]
+        await Presence(MemoryStore(server), "web", "m1").show(replace(IDLE, boot_id="another", hostname="copy"))
+        await machine.show(WAITING)
+        await machine.show(WAITING)
+        assert gauges.shown.count(("clones", 1)) > 0
+
+    run(main)
 
 
 def test_news_about_a_slot_are_never_put_off():

@@ -56,6 +56,10 @@ class Asked:
         (lambda store: store.range("a", "b"), ("range", ("a", "b"), {"limit": 0, "at": 0})),
         (lambda store: store.enter(str, ttl=60.0), ("enter", (str,), {"ttl": 60.0})),
         (lambda store: store.rejoin(1, b"", 2, ttl=60.0), ("rejoin", (1, b"", 2), {"ttl": 60.0})),
+        (lambda store: store.create("a", b"", ttl=60.0), ("create", ("a", b""), {"ttl": 60.0})),
+        (lambda store: store.delete("a", 7), ("delete", ("a", 7), {})),
+        (lambda store: store.renew(1, 60.0), ("renew", (1, 60.0), {})),
+        (lambda store: store.revoke(1), ("revoke", (1,), {})),
         (lambda store: store.close(), ("close", (), {})),
     ],
 )
