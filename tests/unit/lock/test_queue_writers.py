@@ -53,7 +53,7 @@ def test_each_server_that_a_first_client_calls_writes_its_place_once():
     play(story)
 
 
-def test_a_place_that_another_server_has_written_meanwhile_is_removed_where_there_is_doubt():
+def test_where_there_is_doubt_a_place_is_removed_that_another_server_has_written():
     async def story(line):
         one = line.queue()
         await one.stand(CLIENT)
