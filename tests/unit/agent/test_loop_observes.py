@@ -247,8 +247,8 @@ def test_a_trigger_that_hangs_or_fails_is_a_doubt_of_its_own():
 
 @pytest.mark.parametrize(
     ("moved", "begins"),
-    [(30, 0), (-30, 0), (-90, -90)],
-    ids=["it says now each time", "its clock drifts", "it has found an earlier beginning"],
+    [(30, 0), (-30, 0), (-60, 0), (-90, -90)],
+    ids=["it says now each time", "its clock drifts", "by a minute", "it has found an earlier beginning"],
 )
 def test_a_need_that_stays_has_one_beginning(moved, begins):
     """Each other moment would be news, which the machine writes to the store."""
