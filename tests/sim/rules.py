@@ -570,7 +570,7 @@ class Rules:
             self.story.breaks(f"{name} reboots although the group is halted")
         if limit == 1 and self.desks and (lost := self.desks.lost(self.committed.get(machine.nonce, 0.0))):
             self.story.breaks(f"{name} reboots although the client {lost} is lost")
-        if orphan := self._orphan(name):
+        if limit == 1 and (orphan := self._orphan(name)):
             self.story.breaks(f"{name} reboots although {orphan} has forgotten its claim")
         if not self._committed(name):
             self.story.breaks(f"{name} reboots without holding a slot past its point of no return")
