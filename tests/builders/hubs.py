@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from locksmith.errors import StoreUnavailableError
 from locksmith.server.hub import Hub
 from locksmith.store.memory import Call
+from tests.builders.machine_desks import Servers
+from tests.builders.one_store import G
 
 T = TypeVar("T")
 
@@ -41,3 +43,13 @@ async def following(hub: Hub, group: str) -> AsyncIterator[None]:
         yield
     finally:
         await hub.close()
+
+
+@contextlib.asynccontextmanager
+async def served(servers: Servers, network: Any = None) -> AsyncIterator[Any]:
+    """A server for machines without etcd, with its mirrors. Its type is open: tests reach into its parts."""
+    desk = servers.desk(network)
+    hub = Hub(desk.store, [G])
+    desk.wait_by(hub)
+    async with following(hub, G):
+        yield desk

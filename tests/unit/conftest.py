@@ -62,7 +62,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown() -> None:
-    """Undo `pytest_runtest_setup`: give back the real generator of random numbers, and the secrets known before."""
+    """Restore what `pytest_runtest_setup` has replaced: the generator of random numbers, and the known secrets."""
     _PATCH.undo()
 
 

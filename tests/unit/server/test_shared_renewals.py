@@ -1,7 +1,6 @@
 """The presence of machines that call one server is prolonged with one request, and is never shorter for that."""
 
 import asyncio
-import contextlib
 from dataclasses import replace
 
 import pytest
@@ -17,7 +16,7 @@ from locksmith.server import shared_renewals
 from locksmith.server.hub import SETTLE_LIMIT, Hub
 from locksmith.server.shared_renewals import CALLS_AGAIN, EVERY
 from locksmith.store.protocol import NoObserver
-from tests.builders.hubs import Counted, following
+from tests.builders.hubs import Counted, following, served
 from tests.builders.machine_desks import play
 from tests.builders.one_store import G
 
@@ -58,13 +57,13 @@ async def is_shown(servers, name):
     return (await servers.store().get(keys.node_key(G, name))).entry is not None
 
 
-@contextlib.asynccontextmanager
-async def served(servers, network=None):
-    desk = servers.desk(network)
-    hub = Hub(desk.store, [G])
-    desk.wait_by(hub)
-    async with following(hub, G):
-        yield desk
+async def with_a_promise(servers, *desks):
+    """Give a machine that has shown itself, and whose server has just said that its presence is prolonged."""
+    one = Machine(servers, "one", *desks)
+    await one.show()
+    await asyncio.sleep(LATEST)
+    await one.show()
+    return one
 
 
 def test_many_idle_machines_cost_the_store_one_request(tmp_path):
@@ -123,10 +122,7 @@ def test_a_server_that_ends_before_it_has_prolonged_anything_costs_no_presence(t
 def test_a_server_that_ends_in_order_prolongs_first_what_it_has_promised(tmp_path):
     async def story(servers):
         async with served(servers) as desk:
-            one = Machine(servers, "one", desk)
-            await one.show()
-            await asyncio.sleep(LATEST)
-            await one.show()
+            await with_a_promise(servers, desk)
             await desk._hub.settle()
         await asyncio.sleep(TTL - 1)
         assert await is_shown(servers, "one")
@@ -139,10 +135,7 @@ def test_a_server_ends_although_the_store_is_away(cut, tmp_path):
     async def story(servers):
         network = Counted()
         async with served(servers, network) as desk:
-            one = Machine(servers, "one", desk)
-            await one.show()
-            await asyncio.sleep(LATEST)
-            await one.show()
+            await with_a_promise(servers, desk)
             network.cut, network.silent = cut, not cut
             async with asyncio.timeout(2 * SETTLE_LIMIT):
                 await desk._hub.settle()
@@ -154,10 +147,7 @@ def test_while_the_store_is_away_nothing_is_promised(tmp_path):
     async def story(servers):
         network = Counted()
         async with served(servers, network) as desk:
-            one = Machine(servers, "one", desk)
-            await one.show()
-            await asyncio.sleep(LATEST)
-            await one.show()
+            one = await with_a_promise(servers, desk)
             network.cut = True
             await asyncio.sleep(EVERY + 1)
             renewals, key = desk._hub._renewals[G], keys.node_key(G, "one")
@@ -191,10 +181,7 @@ def test_the_store_decides_what_is_not_plain(older, ttl, tmp_path):
 def test_a_record_that_has_expired_meanwhile_is_written_again(tmp_path):
     async def story(servers):
         async with served(servers) as desk:
-            one = Machine(servers, "one", desk)
-            await one.show()
-            await asyncio.sleep(LATEST)
-            await one.show()
+            one = await with_a_promise(servers, desk)
             entry = (await servers.store().get(keys.node_key(G, "one"))).entry
             await servers.store().revoke(entry)
             await asyncio.sleep(LATEST)
@@ -208,10 +195,7 @@ def test_a_machine_that_is_gone_is_not_kept_by_a_promise_that_failed(tmp_path):
     async def story(servers):
         network = Counted()
         async with served(servers, network) as desk:
-            one = Machine(servers, "one", desk)
-            await one.show()
-            await asyncio.sleep(LATEST)
-            await one.show()
+            await with_a_promise(servers, desk)
             network.cut = True
             await asyncio.sleep(CALLS_AGAIN + 1)
             network.cut = False
@@ -263,10 +247,7 @@ def test_where_prolonging_hangs_or_has_a_defect_the_store_is_asked(fate, tmp_pat
 
     async def story(servers):
         async with served(servers, Renewing(first)) as desk:
-            one = Machine(servers, "one", desk)
-            await one.show()
-            await asyncio.sleep(LATEST)
-            await one.show()
+            await with_a_promise(servers, desk)
             await asyncio.sleep(2 * EVERY + 1)
             renewals, key = desk._hub._renewals[G], keys.node_key(G, "one")
             version = renewals._due[key].entry.version
@@ -288,10 +269,7 @@ def test_a_server_that_ends_lets_a_round_that_is_under_way_come_to_its_end(tmp_p
             await asyncio.sleep(1)
 
         async with served(servers, Renewing(fate)) as desk:
-            one = Machine(servers, "one", desk)
-            await one.show()
-            await asyncio.sleep(LATEST)
-            await one.show()
+            await with_a_promise(servers, desk)
             await under_way.wait()
             await desk._hub.settle()
         await asyncio.sleep(TTL - EVERY)

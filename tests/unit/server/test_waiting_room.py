@@ -15,28 +15,17 @@ from locksmith.lock.queue_places import remove_place
 from locksmith.lock.records import keys, waiter
 from locksmith.lock.records.claim import COMMITTED
 from locksmith.server import shared_places
-from locksmith.server.hub import Hub
 from locksmith.server.identity import Identity, Role
 from locksmith.server.waiting_room import rounded_down
 from locksmith.store.memory import MemoryStore
 from locksmith.store.protocol import Position
 from tests.builders.claims import claim
-from tests.builders.hubs import Counted, following
+from tests.builders.hubs import Counted, served
 from tests.builders.machine_desks import play
 from tests.builders.one_store import G
 
 AGES = 260
 """Seconds: many times as long as any lease."""
-
-
-@contextlib.asynccontextmanager
-async def served(servers, network=None):
-    """A server with its mirrors."""
-    desk = servers.desk(network)
-    hub = Hub(desk.store, [G])
-    desk.wait_by(hub)
-    async with following(hub, G):
-        yield desk
 
 
 class Machine:
